@@ -1,6 +1,5 @@
 """Digests of the checkpoints that a pipeline reads, so that DVC repeats a stage when a checkpoint changes."""
 
-from collections.abc import Iterator
 from typing import Final
 
 import yaml
@@ -41,23 +40,21 @@ def checkpoints_of_experiment(entry: ExperimentParams) -> list[str]:
     return model.checkpoints(model.resolve(entry.preset, entry.config), list(entry.features))
 
 
-def checkpoints_of(params: Params) -> list[str]:
-    """Return the keys of all checkpoints that the pipeline reads, without those in Python packages, in order."""
-    return list(dict.fromkeys(_keys(params)))
+def checkpoints_of(params: Params, corpus: str | None = None) -> list[str]:
+    """Return the keys of the checkpoints that the pipeline reads, without those in Python packages, in order.
 
-
-def _keys(params: Params) -> Iterator[str]:
-    extractions = extractions_of(params)
-    for extraction in extractions:
-        for feature in extraction.features:
-            yield from checkpoints_of_feature(feature)
-    for name in extractors_of(extractions):
-        yield from checkpoints_of_training(params.pretrain[name.partition(SPLIT_MARK)[0]])
-    for entry in (
-        *experiments_of(params).values(),
-        *(e for t in tables_of(params) for e in t.experiments.values()),
-    ):
-        yield from checkpoints_of_experiment(entry)
+    Args:
+        corpus: count what one corpus needs; None for all corpora.
+    """
+    extractions = [e for e in extractions_of(params) if corpus in (None, e.corpus)]
+    staged = [*experiments_of(params).values(), *(e for t in tables_of(params) for e in t.complete)]
+    trainings = [params.pretrain[name.partition(SPLIT_MARK)[0]] for name in extractors_of(extractions)]
+    keys = [
+        *(key for e in extractions for f in e.features for key in checkpoints_of_feature(f)),
+        *(key for entry in trainings for key in checkpoints_of_training(entry)),
+        *(k for e in staged if corpus in (None, e.corpus) for k in checkpoints_of_experiment(e)),
+    ]
+    return list(dict.fromkeys(keys))
 
 
 def digests_text(params: Params) -> str:

@@ -8,9 +8,9 @@ from typing import Any, Final
 
 import yaml
 
-from app.checkpoint_digests import checkpoints_of_experiment, checkpoints_of_feature, checkpoints_of_training
+from app.checkpoint_digests import checkpoints_of
 from app.pipeline import PIPELINE_FILE
-from app.stages import Extraction, experiments_of, extractions_of, extractors_of, tables_of
+from app.stages import Extraction, extractions_of, extractors_of, pretrain_stage, tables_of
 from ercache import weights
 from ercache.params.schema import SPLIT_MARK, Params
 
@@ -96,35 +96,17 @@ def plan_of(params: Params, corpus: str, utterances: int) -> Plan:
 
 def _stages(params: Params, corpus: str, extractions: Sequence[Extraction]) -> list[str]:
     stages: dict[str, Any] = yaml.safe_load(PIPELINE_FILE.read_text(encoding="utf-8"))["stages"]
-    trained = {
-        f"pretrain-{name.replace(SPLIT_MARK, '-').replace('/', '-')}"
-        for name in extractors_of(list(extractions))
-    }
+    trained = {pretrain_stage(name) for name in extractors_of(list(extractions))}
     runs = {f"train-{name}" for name, e in params.experiments.items() if e.corpus == corpus}
-    mine = {f"manifest-{corpus}", *trained, *runs, *(f"extract-{corpus}-{e.modality}" for e in extractions)}
-    return [
-        name
-        for name in stages
-        if name in mine or (name.startswith("reproduce-") and name.endswith(f"-{corpus}"))
-    ]
+    tables = {f"reproduce-{t.name}" for t in tables_of(params) if t.corpus == corpus}
+    extracted = {f"extract-{corpus}-{e.modality}" for e in extractions}
+    mine = {f"manifest-{corpus}", *trained, *extracted, *runs, *tables}
+    return [name for name in stages if name in mine]
 
 
 def _needs(params: Params, corpus: str, extractions: Sequence[Extraction]) -> list[Need]:
-    extracted = {e.modality for e in extractions}
-    based = [entry for t in tables_of(params) for entry in t.experiments.values()]
-    experiments = [
-        e
-        for e in (*experiments_of(params).values(), *based)
-        if e.corpus == corpus and set(e.features) <= extracted
-    ]
+    keys = checkpoints_of(params, corpus)
     entries = [params.pretrain[name.partition(SPLIT_MARK)[0]] for name in extractors_of(list(extractions))]
-    keys = dict.fromkeys(
-        [
-            *(key for e in extractions for f in e.features for key in checkpoints_of_feature(f)),
-            *(key for entry in entries for key in checkpoints_of_training(entry)),
-            *(key for entry in experiments for key in checkpoints_of_experiment(entry)),
-        ]
-    )
     states = {row.key: row for row in weights.status(read=False)}
     found = [Need(k, states[k].ok, states[k].remedy, round(states[k].megabytes * MEGA)) for k in keys]
     for folder in dict.fromkeys(entry.folder for entry in entries if entry.folder is not None):

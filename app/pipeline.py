@@ -23,10 +23,12 @@ from app.stages import (
     extractions_of,
     extractor_of,
     extractors_of,
+    pretrain_stage,
     tables_of,
     used_features,
 )
 from ercache.errors import ParamsError
+from ercache.files import atomic_file
 from ercache.params.load import PARAMS_FILE
 from ercache.params.own_corpora import FOLDER, own_corpora
 from ercache.params.papers import Section, file_of
@@ -79,10 +81,11 @@ def stale_files(texts: Mapping[Path, str]) -> list[Path]:
 
 
 def write_files(texts: Mapping[Path, str]) -> None:
-    """Write files of the pipeline into the folder of the project."""
+    """Write files into the folder of the project. Each one appears complete or not at all."""
     for path, text in texts.items():
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, encoding="utf-8")
+        with atomic_file(path) as temporary:
+            temporary.write_bytes(text.encode("utf-8"))
 
 
 def pipeline_text(params: Params, content: str | None = None) -> str:
@@ -101,7 +104,7 @@ def pipeline_text(params: Params, content: str | None = None) -> str:
     runs = [str(MODELS / name) for name in experiments]
     stages: dict[str, Any] = {
         **{f"manifest-{corpus}": _manifest_stage(corpus, params) for corpus in params.pipeline},
-        **{f"pretrain-{_stage_name(name)}": _pretrain_stage(name, params) for name in extractors},
+        **{pretrain_stage(name): _pretrain_stage(name, params) for name in extractors},
         **{f"extract-{e.corpus}-{e.modality}": _extract_stage(e, params) for e in extractions},
         **{f"train-{name}": _train_stage(name, entry, params) for name, entry in experiments.items()},
         **{f"reproduce-{t.name}": _reproduce_stage(t, extractions, params) for t in tables},
@@ -111,7 +114,7 @@ def pipeline_text(params: Params, content: str | None = None) -> str:
     made = [str(extractor_folder(DATA, name)) for name in extractors]
     stages["report"] = {
         "cmd": "ercache report",
-        "deps": [*manifests, *made, *caches, *runs, *(str(table_file(t)) for t in tables)],
+        "deps": [*manifests, *made, *caches, *runs, *(str(t.file) for t in tables)],
         "outs": [str(DATA / "reports" / "report.html")],
     }
     shown = _shown(runs)
@@ -121,11 +124,6 @@ def pipeline_text(params: Params, content: str | None = None) -> str:
         shown["plots"].append(_curves("Loss of extractors", curves, "step", "train_loss"))
     shown["metrics"] += [f"{folder}/{COVERAGE}" for folder in caches]
     return HEAD + yaml.safe_dump({"stages": stages, **shown}, sort_keys=False, width=120)
-
-
-def table_file(tables: PaperTables) -> Path:
-    """Path of the file with the reproduced tables of a paper on one corpus."""
-    return DATA / "reports" / "tables" / f"{tables.name}.json"
 
 
 def _check_written(params: Params, content: str) -> None:
@@ -150,11 +148,6 @@ def _has(raw: Any, key: str) -> bool:
             return False
         raw = raw[step]
     return True
-
-
-def _stage_name(name: str) -> str:
-    """Return a name that DVC takes for a stage: the extractor of a fold is called `NAME@FOLDS/GROUP`."""
-    return name.replace(SPLIT_MARK, "-").replace("/", "-")
 
 
 def _tracked(params: Params, section: Section, names: Iterable[str]) -> list[Any]:
@@ -260,14 +253,14 @@ def _reproduce_stage(
     runs = [str(MODELS / name) for name in experiments_of(params) if name in tables.experiments]
     rows = f"{PAPER_TABLES}/{tables.paper}.yaml"
     return {
-        "cmd": f"ercache reproduce {tables.paper} --corpus {tables.corpus} --out {table_file(tables)}",
+        "cmd": f"ercache reproduce {tables.paper} --corpus {tables.corpus} --out {tables.file}",
         "deps": [*_manifest_files(tables.corpus), *caches, *runs, *([rows] if Path(rows).is_file() else [])],
         "params": [
             "training",
             *_tracked(params, "experiments", tables.experiments),
-            *_checkpoints(key for e in tables.experiments.values() for key in checkpoints_of_experiment(e)),
+            *_checkpoints(key for e in tables.complete for key in checkpoints_of_experiment(e)),
         ],
-        "outs": [str(table_file(tables))],
+        "outs": [str(tables.file)],
     }
 
 

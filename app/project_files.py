@@ -6,9 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from app.console import params
-from app.pipeline import pipeline_files, stale_files
+from app.pipeline import pipeline_files, stale_files, write_files
 from ercache.errors import UsageError
-from ercache.files import atomic_file
 from ercache.params.additions import EditedFile, with_entries
 from ercache.params.load import LOCAL_FILE, NO_PARAMS, PARAMS_FILE
 from ercache.params.schema import Params
@@ -36,10 +35,7 @@ class ProjectFiles:
         Returns:
             The files that were written.
         """
-        for path, text in self.texts.items():
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with atomic_file(path) as temporary:
-                temporary.write_bytes(text.encode("utf-8"))
+        write_files(self.texts)
         return list(self.texts)
 
 

@@ -1,15 +1,17 @@
 """Find what the DVC pipeline of a project consists of: extractors, extractions, experiments and tables of papers."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
-from app.console import CACHES, MANIFESTS
+from app.console import CACHES, DATA, MANIFESTS
 from app.features import feature_of, profile_names
 from ercache.errors import ParamsError
-from ercache.manifest import read_manifest
+from ercache.manifest import MODALITIES, read_manifest
 from ercache.params.papers import file_of
 from ercache.params.schema import SPLIT_MARK, ExperimentParams, Params, split_array_name
 from extract.engine import Feature
+from fusion.evaluation.row_result import rows_file
 
 
 @dataclass(frozen=True)
@@ -32,15 +34,27 @@ class PaperTables:
 
     Attributes:
         experiments: the experiments from which the rows are made: name -> params.
+        modalities: the modalities that the pipeline extracts.
     """
 
     paper: str
     corpus: str
     experiments: dict[str, ExperimentParams]
+    modalities: Sequence[str] = MODALITIES
+
+    @property
+    def complete(self) -> list[ExperimentParams]:
+        """The experiments whose modalities are all extracted."""
+        return [e for e in self.experiments.values() if set(e.features) <= set(self.modalities)]
+
+    @property
+    def file(self) -> Path:
+        """The file that holds the rows."""
+        return rows_file(DATA, self.paper, self.corpus)
 
     @property
     def name(self) -> str:
-        """Name of the stage's output, without suffix."""
+        """Name of the tables, as in the name of their stage."""
         return f"{self.paper}-{self.corpus}"
 
 
@@ -66,6 +80,11 @@ def extractions_of(params: Params) -> list[Extraction]:
 def extractors_of(extractions: list[Extraction]) -> list[str]:
     """Return the extractors that features of the pipeline use: `NAME`, or `NAME@SPLIT` for the one of a fold."""
     return list(dict.fromkeys(name for e in extractions for f in e.features if (name := extractor_of(f))))
+
+
+def pretrain_stage(name: str) -> str:
+    """Return the name of the stage that trains an extractor. DVC takes no `@` and `/`, as in `NAME@FOLDS/GROUP`."""
+    return f"pretrain-{name.replace(SPLIT_MARK, '-').replace('/', '-')}"
 
 
 def extractor_of(feature: Feature) -> str | None:
@@ -100,7 +119,8 @@ def tables_of(params: Params) -> list[PaperTables]:
                 continue
             bases = params.reproduce[paper][corpus]
             names = [bases] if isinstance(bases, str) else list(bases.values())
-            found.append(PaperTables(paper, corpus, {name: params.experiments[name] for name in names}))
+            experiments = {name: params.experiments[name] for name in names}
+            found.append(PaperTables(paper, corpus, experiments, entry.modalities))
     return found
 
 

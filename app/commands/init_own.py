@@ -1,6 +1,5 @@
 """What `ercache init` does for material of one's own: a folder, or a features file."""
 
-from dataclasses import asdict
 from pathlib import Path
 
 from app.commands.plan_table import show_plan
@@ -20,8 +19,7 @@ def init_folder(folder: Path, name: str | None, json: bool) -> None:
     run = plan_of(plan.files.loaded, plan.corpus, len(plan.manifest.utterances))
     if json:
         answer({
-            "corpus": plan.corpus, "stages": run.stages, "weights": [asdict(need) for need in run.needs],
-            "estimate_seconds": run.estimate_seconds, "deviations": [], "features": [f.name for f in plan.features],
+            **run.as_json(), "corpus": plan.corpus, "features": [f.name for f in plan.features],
             "left_out": plan.left_out, "experiment": plan.experiment, "files": [str(plan.path), *map(str, written)],
             "kept": plan.files.kept, "next": plan.command,
         })  # fmt: skip

@@ -29,7 +29,6 @@ def pipeline(
     """
     texts = pipeline_files(params(models=True))
     stale = stale_files(texts)
-    fresh = not stale
     if check and stale:
         raise WorkError(
             f"{' and '.join(map(str, stale))}: out of date",
@@ -39,7 +38,7 @@ def pipeline(
     if json:
         answer({"path": str(PIPELINE_FILE)})
     else:
-        say(f"{PIPELINE_FILE}: {'up to date' if fresh else 'written'}")
+        say(f"written: {', '.join(map(str, stale))}" if stale else f"{PIPELINE_FILE}: up to date")
 
 
 def report(

@@ -3,19 +3,15 @@
 from dataclasses import asdict
 from itertools import groupby
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from app.commands.training import show_classes, show_deviations
 from app.console import DATA, EXPERIMENTS, Device, Json, answer, device_of, params, say, table
 from app.training_table import training_table
-from ercache.files import write_json
-from ercache.wording import count_noun
+from fusion.evaluation.row_result import RowResult, write_rows
 from fusion.papers import METRICS
-
-if TYPE_CHECKING:  # training imports torch, which --help must not wait for
-    from fusion.evaluation.reproduce import RowResult
 
 
 def register(cli: typer.Typer) -> None:
@@ -66,8 +62,7 @@ def reproduce(
             )
         )
     if out is not None:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        write_json(out, [asdict(r) for r in rows])
+        write_rows(out, rows)
     if json:
         answer([asdict(r) for r in rows])
         return
@@ -94,23 +89,17 @@ def reproduce(
         show_deviations(outcome.deviations if outcome.run else None)
 
 
-def _show(title: str, rows: "list[RowResult]") -> None:
+def _show(title: str, rows: list[RowResult]) -> None:
     metrics = [m for m in METRICS if any(m in row.published for row in rows)] or ["weighted_f1"]
     columns = ("ours (std)", "95 % interval", "difference")
     head = [column for m in metrics for column in (f"{METRICS[m]}, published", *columns)]
     cells = [[cell for m in metrics for cell in _cells(row, m)] for row in rows]
     held = [i for i in range(len(head)) if any(row[i] for row in cells)]
-    body = [(row.row, *[own[i] for i in held], _verdict(row)) for row, own in zip(rows, cells, strict=True)]
+    body = [(row.row, *[own[i] for i in held], row.summary) for row, own in zip(rows, cells, strict=True)]
     table(("row", *(head[i] for i in held), ""), body, title=title)
 
 
-def _verdict(row: "RowResult") -> str:
-    """Return the verdict of a row; a stand-in also says in how many points it deviates from the row."""
-    more = f", {count_noun(len(row.deviations), 'deviation')}" if row.deviations else ""
-    return f"{row.verdict}{more}"
-
-
-def _cells(row: "RowResult", metric: str) -> tuple[str, ...]:
+def _cells(row: RowResult, metric: str) -> tuple[str, ...]:
     published = f"{row.published[metric]:.2f}" if metric in row.published else ""
     score: dict[str, Any] | None = row.ours.get(metric)
     if score is None:

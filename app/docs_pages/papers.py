@@ -4,12 +4,11 @@
 `python -m app.docs_pages.papers data` prints the page with the runs and tables of a checkout.
 """
 
-import json
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from app.docs_pages.tables import line
 from ercache.params.load import load_params
@@ -18,6 +17,7 @@ from ercache.wording import count_noun
 from extract.encoders import ENCODERS
 from fusion.evaluation.equal_rows import without_effect
 from fusion.evaluation.reproduce import entries_of, experiments_of
+from fusion.evaluation.row_result import read_rows, rows_file
 from fusion.papers import Paper, PaperTable, TableRow, papers, read_paper
 from fusion.papers.deviations import recorded_deviations
 from fusion.runs.schema import RECORD, read_run
@@ -133,15 +133,9 @@ def _cells(paper: Paper, table: PaperTable, corpus: str, params: Params, data: P
 
 def _written(paper: Paper, table: PaperTable, corpus: str, data: Path | None) -> dict[str, str]:
     """Read the verdicts of the rows that `ercache reproduce --out` has written for a corpus."""
-    path = None if data is None else data / "reports" / "tables" / f"{paper.key}-{corpus}.json"
-    if path is None or not path.is_file():
-        return {}
-    rows: list[dict[str, Any]] = json.loads(path.read_text(encoding="utf-8"))
-    found = {}
-    for row in (row for row in rows if row["table"] == table.key and row["corpus"] == corpus):
-        more = f", {count_noun(len(row['deviations']), 'deviation')}" if row["deviations"] else ""
-        found[row["row"]] = f"{row['verdict']}{more}"
-    return found
+    path = None if data is None else rows_file(data, paper.key, corpus)
+    rows = read_rows(path) if path is not None and path.is_file() else ()
+    return {row.row: row.summary for row in rows if row.table == table.key and row.corpus == corpus}
 
 
 def _has_arrays(entry: ExperimentParams, params: Params) -> bool:

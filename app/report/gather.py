@@ -8,12 +8,13 @@ from typing import Any, TypeVar
 from pydantic import ValidationError
 
 from app.report.extractors import Extractor, read_extractor
-from app.report.paper_tables import FOLDER, PaperTables, read_tables
+from app.report.paper_tables import PaperTables, read_tables
 from app.report.runs import Run, read_run
 from ercache.cache import ArraySpec, CacheFile, Entry, stated_digest
 from ercache.errors import ErcacheError
 from ercache.manifest import Manifest, read_manifest
 from ercache.trained_extractors import EXTRACTORS, RECORD
+from fusion.evaluation.row_result import FOLDER
 
 T = TypeVar("T")
 

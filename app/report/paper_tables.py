@@ -5,27 +5,11 @@ from itertools import groupby
 from pathlib import Path
 from typing import Final
 
-from pydantic import BaseModel, ConfigDict, TypeAdapter
-
+from fusion.evaluation.row_result import RowResult, read_rows
 from fusion.papers import METRICS
 from fusion.runs.schema import Score
 
-FOLDER: Final = "reports/tables"
 SHOWN: Final = 3  # deviations of a row that are shown at once
-
-
-class ReproducedRow(BaseModel):
-    """The fields of a reproduced row that the report shows. Scores of ours are shares, published ones are percent."""
-
-    model_config = ConfigDict(extra="ignore", frozen=True)
-    table: str
-    row: str
-    corpus: str
-    published: dict[str, float]
-    ours: dict[str, Score]
-    verdict: str
-    why: str = ""
-    deviations: list[str] = []
 
 
 @dataclass(frozen=True)
@@ -60,7 +44,7 @@ class PaperTables:
     """All reproduced rows of one paper on one corpus."""
 
     paper: str
-    rows: tuple[ReproducedRow, ...]
+    rows: tuple[RowResult, ...]
 
 
 def read_tables(path: Path) -> PaperTables:
@@ -69,8 +53,7 @@ def read_tables(path: Path) -> PaperTables:
     Raises:
         ValidationError: the file has another form.
     """
-    rows = TypeAdapter(tuple[ReproducedRow, ...]).validate_json(path.read_bytes())
-    return PaperTables(path.stem.partition("-")[0], rows)
+    return PaperTables(path.stem.partition("-")[0], read_rows(path))
 
 
 def table_views(found: PaperTables) -> list[TableView]:
@@ -86,13 +69,12 @@ def table_views(found: PaperTables) -> list[TableView]:
     return views
 
 
-def _cell(row: ReproducedRow, metric: str) -> tuple[float | None, Score | None]:
+def _cell(row: RowResult, metric: str) -> tuple[float | None, Score | None]:
     ours = row.ours.get(metric)
-    return row.published.get(metric), None if ours is None else ours.in_percent
+    return row.published.get(metric), None if ours is None else Score.model_validate(ours).in_percent
 
 
-def _why(row: ReproducedRow) -> str:
-    if not row.deviations:
-        return row.why
-    more = len(row.deviations) - SHOWN
-    return "; ".join(row.deviations[:SHOWN]) + (f"; and {more} more" if more > 0 else "")
+def _why(row: RowResult) -> str:
+    from fusion.papers.deviations import in_short  # imports torch, which takes seconds
+
+    return in_short(row.deviations, SHOWN) if row.deviations else row.why

@@ -2,15 +2,15 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from ercache.digests import digest_of
 from ercache.errors import ErcacheError, UsageError
 from ercache.params.load import suggestion
 from ercache.params.schema import ExperimentParams, Params, Task, split_array_name
 from fusion.evaluation.equal_rows import resolved, without_effect
+from fusion.evaluation.row_result import RowResult, RowStatus
 from fusion.experiment.resolve import experiment_of
 from fusion.papers import Paper, PaperTable, TableRow, papers, read_paper
 from fusion.papers.deviations import deviations_of, in_short
@@ -19,48 +19,6 @@ from fusion.training.run import digests_of, train_experiment
 from fusion.training.seed import EpochCallback
 
 PLACE = "reproduce"  # subfolder of data/models for these runs, which are no experiments of params.yaml
-RowStatus = Literal["reproduced", "differs", "stand-in", "no effect here", "not runnable", "another system"]
-
-
-@dataclass(frozen=True)
-class RowResult:
-    """The result of reproducing one row of a published table: the published scores beside our test scores.
-
-    If the row could not be trained, the fields with our scores are empty.
-
-    Attributes:
-        table: key of the table.
-        row: name of the row.
-        corpus: name of the corpus.
-        published: metric -> published percent on this corpus; empty if the paper has no score.
-        ours: metric -> `{"mean", "std", "ci95"}` of our test scores, as fractions.
-        verdict: how our scores compare with the published ones.
-        why: why the row was not trained, or the first points in which our experiment deviates from the row. A row of
-            `no effect here` is the same network as another row of the table, although the paper's two differ.
-        run: folder of the run.
-        per_class: class -> our test scores of this class.
-        confusion: our confusion matrix on test.
-        difference: metric -> our score minus published score, in percentage points.
-        among: true class -> predicted class -> share, for the classes of the paper's confusion figure. Empty if the
-            paper has no such figure, or the run lacks one of the classes.
-        deviations: all points in which our experiment deviates from the row.
-        over_folds: metric -> mean and standard deviation over the folds; empty without folds.
-    """
-
-    table: str
-    row: str
-    corpus: str
-    published: dict[str, float]
-    ours: dict[str, Any]
-    verdict: RowStatus
-    why: str = ""
-    run: str = ""
-    per_class: dict[str, dict[str, float]] = field(default_factory=dict)
-    confusion: list[Any] = field(default_factory=list)
-    difference: dict[str, float] = field(default_factory=dict)
-    among: dict[str, dict[str, float]] = field(default_factory=dict)
-    deviations: list[str] = field(default_factory=list)
-    over_folds: dict[str, Any] = field(default_factory=dict)
 
 
 def reproduce(
@@ -270,9 +228,11 @@ def _trained(
     same = [other for other, known in params.experiments.items() if _is_same(known, entry)]
     with_row = params.model_copy(update={"experiments": {**params.experiments, name: entry}})
     for other in (name, *same):
-        folder, experiment = data / "models" / other, experiment_of(other, with_row)
-        wanted = digests_of(experiment, with_row, data, device)
-        if folder.is_dir() and read_run(folder).provenance.run_digest == wanted:
+        folder = data / "models" / other
+        if not folder.is_dir():
+            continue
+        wanted = digests_of(experiment_of(other, with_row), with_row, data, device)
+        if read_run(folder).provenance.run_digest == wanted:
             return folder
     train_experiment(name, with_row, data, device=device, progress=progress)
     return data / "models" / name

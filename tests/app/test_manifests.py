@@ -15,29 +15,11 @@ from app.manifests import problem_rows
 from ercache.manifest import Manifest, Problem, read_manifest
 from extract.corpora.common.origin import origin_differences
 from tests.extract.conftest import scanned_here  # noqa: F401 (a fixture)
-from tests.support.command import Run, command_runner
+from tests.support.command import Run
 
 pytestmark = pytest.mark.usefixtures("scanned_here", "project")
 
 TABLE = "file,text,speaker\n"
-
-
-@pytest.fixture
-def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A project folder, and the current one."""
-    place = tmp_path / "project"
-    place.mkdir()
-    monkeypatch.chdir(place)
-    (place / "params.yaml").write_text(
-        "features: {words: {encoder: text/minilm}, mfcc: {encoder: audio/mfcc}}\n"
-    )
-    return place
-
-
-@pytest.fixture
-def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
-    """Run a command line."""
-    return command_runner(monkeypatch, capsys)
 
 
 def clips(root: Path, *names: str, level: int = 1) -> Path:

@@ -7,30 +7,12 @@ import pytest
 from ercache.manifest import read_manifest
 from tests.app.test_manifests import clips, corpus
 from tests.extract.conftest import scanned_here  # noqa: F401 (a fixture)
-from tests.support.command import Run, command_runner
+from tests.support.command import Run
 
 pytestmark = pytest.mark.usefixtures("scanned_here", "project")
 
 MANIFESTS = Path("data/manifests")
 LABELLED = "file,text,dialogue,emotion\n"
-
-
-@pytest.fixture
-def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A project folder, and the current one."""
-    place = tmp_path / "project"
-    place.mkdir()
-    monkeypatch.chdir(place)
-    (place / "params.yaml").write_text(
-        "features: {words: {encoder: text/minilm}, mfcc: {encoder: audio/mfcc}}\n"
-    )
-    return place
-
-
-@pytest.fixture
-def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
-    """Run a command line."""
-    return command_runner(monkeypatch, capsys)
 
 
 def manifests() -> list[str]:

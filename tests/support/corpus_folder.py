@@ -1,10 +1,15 @@
-"""Corpus folders for the tests of scans: make a small film, and put files at paths."""
+"""Corpus folders for the tests of scans: make a small film, put files at paths, scan, and read what a scan told."""
 
 import shutil
 import subprocess
 from pathlib import Path
 
 import imageio_ffmpeg
+import pytest
+
+from ercache.errors import CorpusError
+from ercache.manifest import Manifest, write_manifest
+from extract.corpora import CORPORA
 
 
 def filmed(path: Path, seconds: int) -> Path:
@@ -15,6 +20,26 @@ def filmed(path: Path, seconds: int) -> Path:
     )
     subprocess.run([imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", *sources, str(path)], check=True)
     return path
+
+
+def scan_and_write(key: str, root: Path) -> Manifest:
+    """Scan a corpus without switches, and write its manifest beside the root: a scan must give what can be written."""
+    entry = CORPORA[key]
+    found = entry.scan(root, entry.Switches())
+    write_manifest(found, root.parent / f"{key}.jsonl")
+    return found
+
+
+def refusal(key: str, root: Path) -> str:
+    """Scan a corpus that must be refused. Return the message for the user."""
+    with pytest.raises(CorpusError) as caught:
+        scan_and_write(key, root)
+    return str(caught.value)
+
+
+def details(manifest: Manifest, reason: str) -> list[str]:
+    """Details of the problems with this reason."""
+    return [p.detail for p in manifest.problems if p.reason == reason]
 
 
 def put(root: Path, path: str, content: str | bytes | Path) -> Path:

@@ -8,8 +8,13 @@ from typing import Any, Protocol
 from pydantic import BaseModel
 
 from ercache.manifest import Manifest
+from ercache.params.schema import Strict
 
 ScanProgress = Callable[[int, int], None]  # files done, files in total
+
+
+class NoSwitches(Strict):
+    """Class of the choices for a corpus that has none."""
 
 
 class Scan(Protocol):

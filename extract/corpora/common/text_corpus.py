@@ -1,9 +1,11 @@
 """What corpora of text without media share: read their files, find repeated dialogues, and build the manifest."""
 
+import csv
+import io
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final
 
 from ercache.digests import digest_of_file
 from ercache.errors import CorpusError
@@ -77,6 +79,31 @@ def read_text(folder: FolderListing, path: str, found: TextParts) -> str | None:
         found.faults.append(f"{path}: not UTF-8 (byte {error.start}); is it the file as published?")
         return None
     return text.replace("\r\n", "\n")
+
+
+def read_rows(
+    folder: FolderListing, path: str, columns: Sequence[str], found: TextParts
+) -> list[dict[str, Any]]:
+    """Read a csv file with some columns. Return its rows; none, with a fault, if it cannot be read."""
+    content = read_text(folder, path, found)
+    if content is None:
+        return []
+    reader = csv.DictReader(io.StringIO(content, newline=""), strict=True)
+    try:
+        rows = list(reader)
+    except csv.Error as error:
+        found.faults.append(f"{path}, line {reader.line_num}: not a readable csv ({error})")
+        return []
+    return rows if has_columns(path, reader.fieldnames or (), columns, found) else []
+
+
+def has_columns(path: str, names: Sequence[str], wanted: Sequence[str], found: TextParts) -> bool:
+    """Whether a table has all wanted columns. If not, add a fault that names those it lacks."""
+    lacking = [column for column in wanted if column not in names]
+    if lacking:
+        here = ", ".join(names) or "none"
+        found.faults.append(f"{path}: has no column {', '.join(lacking)} (found: {here})")
+    return not lacking
 
 
 def choose_file(folder: FolderListing, name: str, found: TextParts) -> str | None:

@@ -5,8 +5,7 @@ from pathlib import Path
 from typing import Final
 
 from ercache.manifest import Manifest
-from ercache.params.schema import Strict
-from extract.corpora.common.entry import CorpusEntry, ScanProgress
+from extract.corpora.common.entry import CorpusEntry, NoSwitches, ScanProgress
 from extract.corpora.common.listing import FolderListing, counted, list_folder, list_some
 from extract.corpora.common.text_corpus import (
     PARTS,
@@ -33,11 +32,7 @@ HOW: Final = (
 )
 
 
-class Switches(Strict):
-    """No choices."""
-
-
-def scan(root: Path, switches: Switches, progress: ScanProgress | None = None) -> Manifest:
+def scan(root: Path, switches: NoSwitches, progress: ScanProgress | None = None) -> Manifest:
     """Scan DailyDialog: the text files of the release, else parquet files, else csv files.
 
     Raises:
@@ -133,6 +128,6 @@ ENTRY: Final = CorpusEntry(
         "ijcnlp_dailydialog.zip from yanran.li/dailydialog, with train.zip, validation.zip and test.zip inside it "
         "unpacked too; or the parquet files of huggingface.co/datasets/li2017dailydialog/daily_dialog"
     ),
-    Switches=Switches,
+    Switches=NoSwitches,
     scan=scan,
 )

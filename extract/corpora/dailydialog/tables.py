@@ -6,8 +6,6 @@ alone; both are read, because a printed list has no other meaning.
 """
 
 import ast
-import csv
-import io
 import re
 from collections import defaultdict
 from typing import Final
@@ -17,7 +15,7 @@ import pyarrow.parquet as parquet
 
 from ercache.reasons import Missing
 from extract.corpora.common.listing import FolderListing, describe_unreadable, list_some, read_content
-from extract.corpora.common.text_corpus import TextParts, read_text
+from extract.corpora.common.text_corpus import TextParts, has_columns, read_rows
 from extract.corpora.dailydialog.lines import RawDialogue
 
 COLUMNS: Final = ("dialog", "act", "emotion")
@@ -70,7 +68,7 @@ def _parquet(folder: FolderListing, path: str, found: TextParts) -> list[RawDial
     except (pa.ArrowException, OSError) as error:
         found.faults.append(f"{path}: not a readable parquet file ({str(error).splitlines()[0][:120]})")
         return []
-    if not _has_columns(path, table.column_names, found):
+    if not has_columns(path, table.column_names, COLUMNS, found):
         return []
     dialogues = []
     for number, row in enumerate(table.select(COLUMNS).to_pylist(), start=1):
@@ -90,19 +88,8 @@ def _are(values: object, kind: type) -> bool:
 
 
 def _csv(folder: FolderListing, path: str, found: TextParts) -> list[RawDialogue]:
-    content = read_text(folder, path, found)
-    if content is None:
-        return []
-    reader = csv.DictReader(io.StringIO(content, newline=""), strict=True)
-    try:
-        rows = list(reader)
-    except csv.Error as error:
-        found.faults.append(f"{path}, line {reader.line_num}: not a readable csv ({error})")
-        return []
-    if not _has_columns(path, reader.fieldnames or [], found):
-        return []
     dialogues = []
-    for number, row in enumerate(rows, start=1):
+    for number, row in enumerate(read_rows(folder, path, COLUMNS, found), start=1):
         texts, acts, emotions = (
             read(row[column] or "")
             for read, column in zip((list_of_texts, list_of_numbers, list_of_numbers), COLUMNS, strict=True)
@@ -119,16 +106,6 @@ def _csv(folder: FolderListing, path: str, found: TextParts) -> list[RawDialogue
                 )
             )
     return dialogues
-
-
-def _has_columns(path: str, names: object, found: TextParts) -> bool:
-    columns = [str(name) for name in names] if isinstance(names, list | tuple) else []
-    lacking = [column for column in COLUMNS if column not in columns]
-    if lacking:
-        found.faults.append(
-            f"{path}: has no column {', '.join(lacking)} (found: {', '.join(columns) or 'none'})"
-        )
-    return not lacking
 
 
 def list_of_texts(cell: str) -> list[str] | None:

@@ -1,8 +1,6 @@
 """Read EmoryNLP's two forms, the csv files and the JSON files, into the same rows."""
 
 import ast
-import csv
-import io
 import json
 import re
 from collections.abc import Iterator, Mapping
@@ -10,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from extract.corpora.common.listing import FolderListing
-from extract.corpora.common.text_corpus import TextParts, read_text
+from extract.corpora.common.text_corpus import TextParts, read_rows, read_text
 from extract.corpora.emorynlp.facts import ID, id_of
 
 NUMBERS: Final = ("Season", "Episode", "Scene_ID", "Utterance_ID")
@@ -36,22 +34,8 @@ class EmoryRow:
 
 def read_csv(folder: FolderListing, path: str, found: TextParts) -> list[EmoryRow]:
     """Read a csv file. Faults name the rows that cannot be read."""
-    content = read_text(folder, path, found)
-    if content is None:
-        return []
-    reader = csv.DictReader(io.StringIO(content, newline=""), strict=True)
-    try:
-        lines = list(reader)
-    except csv.Error as error:
-        found.faults.append(f"{path}, line {reader.line_num}: not a readable csv ({error})")
-        return []
-    lacking = [column for column in COLUMNS if column not in (reader.fieldnames or ())]
-    if lacking:
-        columns = ", ".join(reader.fieldnames or ()) or "none"
-        found.faults.append(f"{path}: has no column {', '.join(lacking)} (found: {columns})")
-        return []
     rows = []
-    for number, line in enumerate(lines, start=2):
+    for number, line in enumerate(read_rows(folder, path, COLUMNS, found), start=2):
         faults = list(_faults(line))
         found.faults += [f"{path}, row {number}: {fault}" for fault in faults]
         if not faults:

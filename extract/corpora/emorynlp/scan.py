@@ -6,8 +6,7 @@ from pathlib import Path
 from typing import Final
 
 from ercache.manifest import Manifest
-from ercache.params.schema import Strict
-from extract.corpora.common.entry import CorpusEntry, ScanProgress
+from extract.corpora.common.entry import CorpusEntry, NoSwitches, ScanProgress
 from extract.corpora.common.listing import FolderListing, counted, list_folder, list_some
 from extract.corpora.common.text_corpus import (
     PARTS,
@@ -33,11 +32,7 @@ HOW: Final = (
 )
 
 
-class Switches(Strict):
-    """No choices."""
-
-
-def scan(root: Path, switches: Switches, progress: ScanProgress | None = None) -> Manifest:
+def scan(root: Path, switches: NoSwitches, progress: ScanProgress | None = None) -> Manifest:
     """Scan EmoryNLP: the three JSON files of its authors, or the three csv files of declare-lab, never both.
 
     Raises:
@@ -155,6 +150,6 @@ ENTRY: Final = CorpusEntry(
         "the three JSON files of github.com/emorynlp/emotion-detection, folder json; or the three "
         "emorynlp_*_final.csv (fewer utterances) of github.com/declare-lab/MELD, folder data/emorynlp"
     ),
-    Switches=Switches,
+    Switches=NoSwitches,
     scan=scan,
 )

@@ -6,8 +6,7 @@ from pathlib import Path
 from typing import Final
 
 from ercache.manifest import Manifest
-from ercache.params.schema import Strict
-from extract.corpora.common.entry import CorpusEntry, ScanProgress
+from extract.corpora.common.entry import CorpusEntry, NoSwitches, ScanProgress
 from extract.corpora.common.listing import counted, list_folder, list_some
 from extract.corpora.common.text_corpus import PARTS, TextParts, manifest_of_texts, refuse
 from extract.corpora.m3ed.annotation import (
@@ -26,11 +25,7 @@ HOW: Final = (
 _EMOTION_OF: Final = {emotion.casefold(): emotion for emotion in EMOTIONS}
 
 
-class Switches(Strict):
-    """No choices."""
-
-
-def scan(root: Path, switches: Switches, progress: ScanProgress | None = None) -> Manifest:
+def scan(root: Path, switches: NoSwitches, progress: ScanProgress | None = None) -> Manifest:
     """Scan M3ED's annotation and its lists of series. Times are not used, because the media are not published with it.
 
     Raises:
@@ -121,6 +116,6 @@ ENTRY: Final = CorpusEntry(
     label_sets=LABEL_SETS,
     licence="see its repository; for research",
     how_to_get="github.com/AIM3-RUC/RUCM3ED: annotation.json and the folder splitInfo, together in one folder",
-    Switches=Switches,
+    Switches=NoSwitches,
     scan=scan,
 )

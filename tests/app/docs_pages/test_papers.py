@@ -1,6 +1,5 @@
 """docs/papers.md says what was run of the papers' tables: without any run it is what the repository holds."""
 
-import json
 import re
 from pathlib import Path
 
@@ -9,6 +8,7 @@ import pytest
 from app.docs_pages.papers import page_text
 from ercache.params.load import load_params
 from ercache.params.schema import Params
+from fusion.evaluation.row_result import RowResult, rows_file, write_rows
 from fusion.papers import papers, read_paper
 from tests.support.paper_runs import paper_record
 
@@ -55,14 +55,11 @@ def test_rows_say_what_can_be_said_without_a_run(loaded: Params) -> None:
 
 
 def test_what_reproduce_has_written_stands_in_its_cells(loaded: Params, tmp_path: Path) -> None:
-    path = tmp_path / "reports/tables/m2fnet-meld.json"
-    path.parent.mkdir(parents=True)
-    done = {"table": "2", "corpus": "meld", "deviations": []}
     rows = [
-        {**done, "row": "Only Text", "verdict": "differs"},
-        {**done, "row": "Only Audio", "verdict": "stand-in", "deviations": ["a", "b"]},
+        RowResult("2", "Only Text", "meld", {}, {}, "differs"),
+        RowResult("2", "Only Audio", "meld", {}, {}, "stand-in", deviations=["a", "b"]),
     ]
-    path.write_text(json.dumps(rows), encoding="utf-8")
+    write_rows(rows_file(tmp_path, "m2fnet", "meld"), rows)
     run = tmp_path / "models/m2fnet_meld/run.json"
     run.parent.mkdir(parents=True)
     run.write_text(paper_record("m2fnet", "meld").model_dump_json(), encoding="utf-8")

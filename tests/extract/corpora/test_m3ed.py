@@ -1,15 +1,13 @@
 """M3ED: the parts follow the lists of series, and an annotation that is not as published is refused."""
 
 import json
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from ercache.errors import CorpusError
-from ercache.manifest import Manifest, write_manifest
-from extract.corpora import CORPORA
-from tests.support.corpus_folder import put
+from tests.support.corpus_folder import details, put, refusal, scan_and_write
 
 
 def said(text: str, speaker: str = "A", emotion: str | None = "Neutral") -> dict[str, Any]:
@@ -49,22 +47,7 @@ def corpus(
     return put(root, "splitInfo/movie_list_total.txt", "haibian\nshanshang\nchengli\n")
 
 
-def scan(root: Path) -> Manifest:
-    """A scan whose manifest can be written."""
-    entry = CORPORA["m3ed"]
-    found = entry.scan(root, entry.Switches())
-    write_manifest(found, root.parent / "m3ed.jsonl")
-    return found
-
-
-def details(manifest: Manifest, reason: str) -> list[str]:
-    return [p.detail for p in manifest.problems if p.reason == reason]
-
-
-def refused(root: Path) -> str:
-    with pytest.raises(CorpusError) as caught:
-        scan(root)
-    return str(caught.value)
+scan, refused = partial(scan_and_write, "m3ed"), partial(refusal, "m3ed")
 
 
 def test_texts_speakers_and_labels_are_read_and_parts_follow_the_lists(tmp_path: Path) -> None:
