@@ -71,7 +71,7 @@ def extractor_rows(extractors: Sequence[Extractor]) -> list[ExtractorRow]:
             e.name,
             e.extractor,
             _trained(e),
-            ", ".join(f"{corpus} {count:,}" for corpus, count in e.seen.items()),
+            ", ".join(f"{corpus} ({count:,} utterances)" for corpus, count in e.seen.items()),
             f"epoch {e.best_epoch} of {e.epochs} by {e.selected_on.removeprefix('validation_').replace('_', ' ')}",
             tuple(e.metrics.get(key) for key in FIGURES),
         )
