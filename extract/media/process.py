@@ -36,11 +36,15 @@ def main(descriptor: int) -> None:
     _, most = resource.getrlimit(resource.RLIMIT_AS)
     allowed = MAX_MEMORY if most == resource.RLIM_INFINITY else min(MAX_MEMORY, most)
     resource.setrlimit(resource.RLIMIT_AS, (allowed, most))
-    connection = Connection(descriptor)
+    serve(Connection(descriptor))
+
+
+def serve(connection: Connection) -> None:
+    """Answer requests until the other end of the pipe closes, also when it closes before it has read everything."""
     while True:
         try:
             function, request = connection.recv()
-        except EOFError:
+        except (EOFError, ConnectionError):  # a reset, if something that was sent is still unread there
             return
         try:
             answer(connection, function, request)

@@ -301,7 +301,7 @@ def test_extractors_are_shown_with_the_quality_of_their_embedding(tmp_path: Path
         (tmp_path / "extractors" / name / "extractor.json").write_text(json.dumps(record))
     page = render(gather(tmp_path), fake_compare)
     text = " ".join(Page(page).text.split())
-    assert "triplets, margin fixed, small, scratch" in text and "demo 1,286" in text
+    assert "triplets, margin fixed, small, scratch" in text and "demo (1,286 utterances)" in text
     assert "epoch 3 of 8 by knn accuracy" in text and "0.61" in text and "-0.04" in text and "17.25" in text
     assert "extractors/bad/extractor.json" in text
     assert 'id="extractors"' not in render(gather(tmp_path / "extractors"), fake_compare)
