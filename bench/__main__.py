@@ -60,7 +60,7 @@ def main(
     names: Annotated[
         list[str] | None,
         typer.Argument(
-            help="Benchmarks to run; without any, all except `long_*`, which take half an hour each."
+            help="Benchmarks to run; without any, all except `long_*`, which take about 25 minutes each."
         ),
     ] = None,
 ) -> None:
