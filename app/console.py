@@ -76,7 +76,7 @@ def params(models: bool = False, contents: Mapping[Path, str] | None = None) -> 
     """Read and check params.yaml of the working directory.
 
     Args:
-        models: whether to check the configs of the models, too. This imports torch, which takes seconds.
+        models: whether to check the experiments and configs of models, too. This imports torch, which takes seconds.
         contents: contents of params.yaml and params.local.yaml that are not written yet, to be checked instead.
 
     Raises:
@@ -84,13 +84,18 @@ def params(models: bool = False, contents: Mapping[Path, str] | None = None) -> 
     """
     corpora = {key: entry.Switches for key, entry in CORPORA.items()}
     configs = model_configs() if models else None
-    return load_params(
+    loaded = load_params(
         corpora=corpora,
         encoders=encoder_configs(),
         models=configs,
         extractors=CONFIGS,
         contents=contents,
     )
+    if models:
+        from fusion.experiment.resolve import check_experiments
+
+        check_experiments(loaded)
+    return loaded
 
 
 def check_name(name: str, names: Mapping[str, Any], what: str) -> str:

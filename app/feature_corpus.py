@@ -4,6 +4,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+import numpy as np
+
 from app.console import CACHES, MANIFESTS
 from app.corpora import known_corpora
 from app.first_experiment import first_experiment
@@ -99,8 +101,12 @@ def plan_features(path: Path, name: str | None, loaded: Params) -> FeaturePlan:
         entries["features"] = {label: {"encoder": IMPORTED} for label in names}
     else:
         features = {"text": [_text_feature(loaded, entries)]}
-    first = {modality: named[:1] for modality, named in features.items()}
+    finite = _finite_features(found, names)
+    usable = {m: [n for n in named if not names or n in finite] for m, named in features.items()}
+    first = {modality: named[:1] for modality, named in usable.items() if named}
     experiment, why = first_experiment(found.manifest, first, loaded)
+    if not first:
+        why = "every feature holds NaN or infinite values, which training refuses; replace them and run this again"
     if experiment:
         entries["experiments"] = experiment
     _check_features(names, loaded)
@@ -108,6 +114,19 @@ def plan_features(path: Path, name: str | None, loaded: Params) -> FeaturePlan:
     source, digest = next(iter(found.manifest.sources.items()))
     origin = {"format": found.form, "source": source, "sha256": digest}
     return FeaturePlan(found, features, next(iter(experiment or ()), None), why, files, origin)
+
+
+def _finite_features(found: FileCorpus, names: list[str]) -> set[str]:
+    """Return the names of the features whose values are all finite."""
+    return {
+        name
+        for feature, name in zip(found.content.features, names, strict=True)
+        if all(
+            array.dtype.kind != "f" or np.isfinite(array).all()
+            for utterance in feature.ids
+            for array in feature.read(utterance).values()
+        )
+    }
 
 
 def _default_name(path: Path) -> str:

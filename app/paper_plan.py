@@ -1,6 +1,7 @@
-"""The plan of a paper's runs on a corpus: stages, checkpoints that are present or absent, and the estimated time."""
+"""The plan of a paper's runs on a corpus: stages, present and absent checkpoints, estimated time and disk space."""
 
 import json
+import shutil
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -16,6 +17,7 @@ from ercache.params.schema import SPLIT_MARK, Params
 
 RATES: Final = Path("docs/benchmarks.json")  # measured by `python -m bench encoders`
 MEGA: Final = 1_000_000
+COPIES: Final = 2  # of each feature: one in the store and one in the cache
 
 
 @dataclass(frozen=True)
@@ -36,23 +38,38 @@ class Need:
 
 
 @dataclass(frozen=True)
+class Estimate:
+    """Estimated cost of all extractions of a corpus, from rates that were measured for each encoder.
+
+    Attributes:
+        seconds: time of all extractions together.
+        bytes: disk space of their features, in the store and in the caches.
+        unmeasured: encoders without measured rates; the estimate leaves them out.
+        measured_on: the machine on which the rates were measured.
+    """
+
+    seconds: float
+    bytes: int
+    unmeasured: list[str]
+    measured_on: str
+
+
+@dataclass(frozen=True)
 class Plan:
     """What `dvc repro` will do for a corpus.
 
     Attributes:
         stages: names of the stages of the corpus, in order.
         needs: checkpoints and folders that they need.
-        estimate_seconds: estimated seconds of all extractions together, from measured rates; None if there are none.
-        unmeasured: encoders without a measured rate; the estimate leaves them out.
-        measured_on: the machine on which the rates were measured.
+        estimate: estimated time and disk space of the extractions; None if this project has no measured rates.
+        free_bytes: free disk space in the project's folder.
         deviations: where the runs of papers, as they stand in the project, differ from the papers.
     """
 
     stages: list[str]
     needs: list[Need]
-    estimate_seconds: float | None
-    unmeasured: list[str]
-    measured_on: str
+    estimate: Estimate | None
+    free_bytes: int
     deviations: list[str]
 
     def as_json(self) -> dict[str, Any]:
@@ -60,8 +77,10 @@ class Plan:
         return {
             "stages": self.stages,
             "weights": [asdict(need) for need in self.needs],
-            "estimate_seconds": self.estimate_seconds,
-            "unmeasured": self.unmeasured,
+            "estimate_seconds": self.estimate.seconds if self.estimate else None,
+            "estimate_bytes": self.estimate.bytes if self.estimate else None,
+            "free_bytes": self.free_bytes,
+            "unmeasured": self.estimate.unmeasured if self.estimate else [],
             "deviations": self.deviations,
         }
 
@@ -80,16 +99,14 @@ def plan_of(params: Params, corpus: str, utterances: int) -> Plan:
     from app.planned_deviations import planned_deviations  # imports torch, which takes seconds
 
     extractions = [e for e in extractions_of(params) if e.corpus == corpus]
-    seconds, unmeasured, machine = _estimate(extractions, utterances)
     differing = [
         line for t in tables_of(params) if t.corpus == corpus for line in planned_deviations(params, t)
     ]
     return Plan(
         _stages(params, corpus, extractions),
         _needs(params, corpus, extractions),
-        seconds,
-        unmeasured,
-        machine,
+        _estimate(extractions, utterances),
+        shutil.disk_usage(Path.cwd()).free,
         differing,
     )
 
@@ -116,16 +133,18 @@ def _needs(params: Params, corpus: str, extractions: Sequence[Extraction]) -> li
     return found
 
 
-def _estimate(extractions: Sequence[Extraction], utterances: int) -> tuple[float | None, list[str], str]:
+def _estimate(extractions: Sequence[Extraction], utterances: int) -> Estimate | None:
     if not RATES.is_file():
-        return None, [], ""
+        return None
     measured = json.loads(RATES.read_text(encoding="utf-8"))["encoders"]
-    seconds, unmeasured = 0.0, []
+    seconds, kilobytes, unmeasured = 0.0, 0.0, []
     for key in [f.spec.key for e in extractions for f in e.features]:
-        rate = measured.get(key, {}).get("cpu", {}).get("utterances_per_second")
-        if rate:
-            seconds += utterances / rate
+        rates = measured.get(key, {}).get("cpu", {})
+        if rates.get("utterances_per_second") and "kilobytes_per_utterance" in rates:
+            seconds += utterances / rates["utterances_per_second"]
+            kilobytes += utterances * rates["kilobytes_per_utterance"]
         else:
             unmeasured.append(key)
     machine = measured["machine"]
-    return seconds, unmeasured, f"{machine['cores']} cores ({machine['processor']}), no GPU"
+    where = f"{machine['cores']} cores ({machine['processor']}), no GPU"
+    return Estimate(seconds, round(COPIES * 1000 * kilobytes), unmeasured, where)

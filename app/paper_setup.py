@@ -99,30 +99,30 @@ def _is_made(loaded: Params) -> bool:
     return True
 
 
-def remove_papers(papers: Sequence[str], corpus: str) -> list[str]:
-    """Take papers out of the pipeline of a corpus. Caches, runs and other entries of params.yaml stay.
+def remove_profiles(names: Sequence[str], corpus: str) -> list[str]:
+    """Take papers or profiles out of the pipeline of a corpus. Caches, runs and other entries of params.yaml stay.
 
     Returns:
         A list of sentences that say what was written.
 
     Raises:
-        UsageError: a paper is not in the pipeline of the corpus.
+        UsageError: one of them is not in the pipeline of the corpus.
     """
 
     def remove(content: CommentedMap) -> None:
         pipeline = content.get("pipeline") or CommentedMap()
         entry = PipelineParams.model_validate(pipeline[corpus]) if corpus in pipeline else None
-        absent = [paper for paper in papers if entry is None or paper not in entry.profiles]
+        absent = [name for name in names if entry is None or name not in entry.profiles]
         if absent or entry is None:
             raise UsageError(f"not in the pipeline of {corpus}: {', '.join(absent)}; nothing was written")
-        left = [name for name in entry.profiles if name not in papers]
+        left = [name for name in entry.profiles if name not in names]
         if left:
             pipeline[corpus] = _shortest(left, entry.modalities)
         else:
             del pipeline[corpus]
 
     written = _written({PARAMS_FILE: edited_text(PARAMS_FILE, remove)})
-    return [f"{PARAMS_FILE}: {', '.join(papers)} left the pipeline of {corpus}", *written]
+    return [f"{PARAMS_FILE}: {', '.join(names)} left the pipeline of {corpus}", *written]
 
 
 def _written(contents: Mapping[Path, str]) -> list[str]:

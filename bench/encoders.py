@@ -22,8 +22,9 @@ from bench.floor import Work, read_inputs, samples_of
 from bench.jobs import BenchJob, rounded
 from ercache.manifest import Manifest, write_manifest
 from ercache.params.schema import EngineParams, FacePolicy, FeatureParams, Params
+from ercache.reasons import Missing
 from extract.encoders import ENCODERS
-from extract.encoders.base import Encoder, Sample
+from extract.encoders.base import Encoded, Encoder, Sample
 from extract.engine.batching import make_batches
 from extract.engine.plan import Feature, make_plan
 
@@ -44,7 +45,7 @@ def measure(folder: Path, keys: tuple[str, ...] = (), clips: int = CLIPS, device
         device: name of a torch device; if empty, a GPU if there is one, else the CPU.
 
     Returns:
-        Key of the encoder -> `{"cpu" or "gpu": {"utterances_per_second", "of_forward"}}`.
+        Key of the encoder -> `{"cpu" or "gpu": {"utterances_per_second", "kilobytes_per_utterance", "of_forward"}}`.
     """
     manifest = make_corpus(folder / "media", clips)
     write_manifest(manifest, folder / "bench.jsonl")
@@ -70,7 +71,7 @@ def runnable() -> Iterator[str]:
 
 
 def measure_one(key: str, folder: Path, manifest: Manifest, device: str) -> dict[str, float]:
-    """Measure the speed of one encoder with default params: utterances per second, and the share inside networks."""
+    """Measure one encoder with default params: speed, size of its values, and the share of the time in its networks."""
     entry = FeatureParams.model_validate({"encoder": key})
     (feature,) = features_of(Params(features={"it": entry}, faces=POLICY), ["it"], SEED)
     samples = samples_for(feature, folder, manifest, device)
@@ -79,11 +80,11 @@ def measure_one(key: str, folder: Path, manifest: Manifest, device: str) -> dict
     groups = list(
         make_batches([encoder.length(s) for s in samples], feature.spec.batch, EngineParams().batch)
     )
-    encoder.encode(samples[:1])
+    sizes = [_kilobytes(encoded) for encoded in encoder.encode(samples[:1])]
     inside = Inside(encoder, device)
     done, began = 0, time.perf_counter()
     for group in groups:
-        encoder.encode([samples[n] for n in group])
+        sizes += [_kilobytes(encoded) for encoded in encoder.encode([samples[n] for n in group])]
         done += len(group)
         if time.perf_counter() - began > SECONDS:
             break
@@ -91,11 +92,19 @@ def measure_one(key: str, folder: Path, manifest: Manifest, device: str) -> dict
     seconds = time.perf_counter() - began
     del encoder
     gc.collect()
-    speed: Mapping[str, float] = {"utterances_per_second": done / seconds}
+    speed: Mapping[str, float] = {
+        "utterances_per_second": done / seconds,
+        "kilobytes_per_utterance": sum(sizes) / len(sizes),
+    }
     if inside.seconds:
         speed = {**speed, "of_forward": inside.seconds / seconds}
     found: dict[str, float] = rounded(dict(speed))
     return found
+
+
+def _kilobytes(encoded: Encoded | Missing) -> float:
+    """Return the size of the values that an encoder made of one utterance, kilobytes; 0 if it made none."""
+    return 0.0 if isinstance(encoded, Missing) else sum(a.nbytes for a in encoded.arrays.values()) / 1000
 
 
 def samples_for(feature: Feature, folder: Path, manifest: Manifest, device: str) -> list[Sample]:

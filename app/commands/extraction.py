@@ -105,6 +105,8 @@ def scan(
     chosen = choose_corpus(corpus, root, name, loaded)
     corpus = chosen.name
     path = out or MANIFESTS / f"{corpus}.jsonl"
+    if path.is_dir():
+        raise UsageError(f"--out {path} is a folder", hint=f"name a file, such as {path / f'{corpus}.jsonl'}")
     corpus_entry(corpus, loaded)  # a corpus that cannot be scanned is reported before its folder is looked up
     check_not_another_folder(chosen, path)
     folder = corpus_root(corpus, loaded, chosen.root)

@@ -8,12 +8,13 @@ import typer
 from app.commands.init_own import init_features, init_folder
 from app.commands.plan_table import show_plan
 from app.console import MANIFESTS, START, Json, answer, params, say
+from app.corpora import choose_folder
 from app.manifests import save_manifest, scan_corpus
 from app.paper_plan import plan_of
-from app.paper_setup import add_papers, check_papers, remove_papers, switches_of
+from app.paper_setup import add_papers, check_papers, remove_profiles, switches_of
 from ercache.errors import UsageError
 from ercache.manifest import MODALITIES, modalities_of
-from ercache.params.load import corpus_root
+from ercache.params.load import corpus_root, suggestion
 
 
 def register(cli: typer.Typer) -> None:
@@ -44,7 +45,7 @@ def init(
         Path | None, typer.Option("--root", help="Folder of the corpus. Default: as for `ercache scan`.")
     ] = None,
     remove: Annotated[
-        bool, typer.Option("--remove", help="Take the runs out of the pipeline again.")
+        bool, typer.Option("--remove", help="Take the runs, or the folder, out of the pipeline again.")
     ] = False,
     json: Json = False,
 ) -> None:
@@ -57,7 +58,9 @@ def init(
     Features alone: [dim]ercache init --from IEMOCAP_features.pkl[/]
     """
     _check_options(names, folder, file, name, root, remove)
-    if folder is not None:
+    if folder is not None and remove:
+        _remove_folder(folder, name, json)
+    elif folder is not None:
         init_folder(folder, name, json)
     elif file is not None:
         init_features(file, name, json)
@@ -80,12 +83,34 @@ def _check_options(
             f"{' and '.join(given)} were given together" if given else "nothing to start from",
             hint="give PAPER... CORPUS, --folder DIR or --from FILE",
         )
-    others = {"--name": name is not None} if names else {"--root": root is not None, "--remove": remove}
+    others = {"--root": root is not None, "--remove": remove and file is not None}
+    if names:
+        others = {"--name": name is not None}
     wrong = [option for option, value in others.items() if value]
     if wrong:
         raise UsageError(
             f"{' and '.join(wrong)} cannot be used with {given[0]}", hint=f"leave out {' and '.join(wrong)}"
         )
+
+
+def _remove_folder(folder: Path, name: str | None, json: bool) -> None:
+    """Take a folder of the user's own out of the pipeline; the folder itself may be gone."""
+    loaded = params()
+    corpus = choose_folder(folder, name, loaded).name
+    entry = loaded.pipeline.get(corpus)
+    if entry is None:
+        raise UsageError(
+            f"{corpus!r} is not in the pipeline; nothing was written",
+            hint=suggestion(corpus, loaded.pipeline),
+        )
+    _say_removed(remove_profiles(entry.profiles, corpus), entry.profiles, json)
+
+
+def _say_removed(told: list[str], removed: list[str], json: bool) -> None:
+    for line in told:
+        say(line)
+    if json:
+        answer({"removed": removed})
 
 
 def _papers(names: list[str], root: Path | None, remove: bool, json: bool) -> None:
@@ -97,10 +122,7 @@ def _papers(names: list[str], root: Path | None, remove: bool, json: bool) -> No
     loaded = params(models=True)
     check_papers(loaded, papers, corpus)
     if remove:
-        for line in remove_papers(papers, corpus):
-            say(line)
-        if json:
-            answer({"removed": papers})
+        _say_removed(remove_profiles(papers, corpus), papers, json)
         return
     folder = corpus_root(corpus, loaded, root)
     switches = loaded.corpora.get(corpus) or switches_of(loaded, papers, corpus)

@@ -51,8 +51,9 @@ def init_features(file: Path, name: str | None, json: bool) -> None:
         )
     if json:
         answer({
-            "corpus": plan.manifest.corpus, "stages": [], "weights": [], "estimate_seconds": None, "deviations": [],
-            "utterances": len(plan.manifest.utterances), "features": plan.features, "experiment": plan.experiment,
+            "corpus": plan.manifest.corpus, "stages": [], "weights": [], "estimate_seconds": None,
+            "estimate_bytes": None, "deviations": [], "utterances": len(plan.manifest.utterances),
+            "features": plan.features, "experiment": plan.experiment,
             "files": [*packed.files, *map(str, written)], "kept": plan.files.kept, "notes": notes,
             "next": plan.command,
         })  # fmt: skip

@@ -12,11 +12,14 @@ from typing import Annotated, Any
 
 import typer
 
-from app.console import START, Json, answer, say, table
+from app.console import MANIFESTS, START, Json, answer, params, say, table
 from app.docs_pages.encoders import encoder_rows, write_page
 from ercache import weights
 from ercache.cpus import cores
 from ercache.errors import UsageError, WorkError
+from ercache.manifest import modalities_of, read_manifest
+from ercache.params.load import local_roots
+from ercache.params.own_corpora import FOLDER, own_corpora
 from ercache.paths import default_store, store_places
 from ercache.wording import count_noun
 from extract.corpora import CORPORA
@@ -53,7 +56,7 @@ def doctor(json: Json = False) -> None:
 
 
 def corpora(json: Json = False) -> None:
-    """List the corpora that ercache can scan, and how to get them.
+    """List the corpora that ercache can scan and how to get them, then those of your own in params.yaml.
 
     Example: [dim]ercache corpora[/]
     """
@@ -68,11 +71,31 @@ def corpora(json: Json = False) -> None:
         }
         for entry in CORPORA.values()
     ]
+    rows += _own_corpora()
     if json:
         answer(rows)
         return
     shown = [(r["key"], r["name"], ", ".join(r["label_sets"]), r["licence"], r["how_to_get"]) for r in rows]
     table(("key", "name", "label sets", "licence", "how to get"), shown)
+
+
+def _own_corpora() -> list[dict[str, Any]]:
+    """List the user's own corpora; modalities and label sets are known of those that have a manifest."""
+    loaded = params()
+    places = {**loaded.roots, **local_roots()}
+    rows = []
+    for key, scan in own_corpora(loaded.corpora).items():
+        path = MANIFESTS / f"{key}.jsonl"
+        manifest = read_manifest(path) if path.is_file() else None
+        rows.append({
+            "key": key,
+            "name": "a folder of your own" if scan == FOLDER else "made from a features file",
+            "modalities": sorted(modalities_of(manifest.utterances)) if manifest else [],
+            "label_sets": {n: list(v) for n, v in manifest.label_sets.items()} if manifest else {},
+            "licence": "",
+            "how_to_get": str(places.get(key, ", ".join(manifest.sources) if manifest else "")),
+        })  # fmt: skip
+    return rows
 
 
 def encoders(

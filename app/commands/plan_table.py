@@ -1,7 +1,7 @@
-"""Print the plan of a pipeline: its stages, the checkpoints that they need, and the estimated time."""
+"""Print the plan of a pipeline: its stages, the checkpoints that they need, and the estimated time and disk space."""
 
 from app.console import say, table
-from app.paper_plan import Plan
+from app.paper_plan import Estimate, Plan
 from ercache.wording import count_noun
 
 
@@ -24,12 +24,8 @@ def show_plan(plan: Plan, command: str = "dvc repro") -> None:
     ]
     if rows:
         table(("checkpoint or folder", "", "size", "to get it"), rows, title="what they need")
-    if plan.estimate_seconds is not None:
-        text = (
-            f"extraction: about {_duration(plan.estimate_seconds)}, from rates measured on {plan.measured_on}"
-        )
-        without = f"; not measured, so left out: {', '.join(plan.unmeasured)}" if plan.unmeasured else ""
-        say(f"{text}{without}. Trainings are not in the estimate.")
+    if plan.estimate is not None:
+        _say_estimate(plan.estimate, plan.free_bytes)
     for line in plan.deviations:
         say(f"differs from the paper: {line}")
     if plan.lacking:
@@ -38,6 +34,21 @@ def show_plan(plan: Plan, command: str = "dvc repro") -> None:
         )
     else:
         say(f"next: {command}")
+
+
+def _say_estimate(estimate: Estimate, free_bytes: int) -> None:
+    without = f"; not measured, so left out: {', '.join(estimate.unmeasured)}" if estimate.unmeasured else ""
+    say(
+        f"extraction: about {_duration(estimate.seconds)} and {_size(estimate.bytes)} on disk, from rates measured on "
+        f"{estimate.measured_on}{without}. Trainings are not in the estimate."
+    )
+    if estimate.bytes > free_bytes:
+        say(f"warning: the disk has {_size(free_bytes)} free, less than the features will take")
+
+
+def _size(size: int) -> str:
+    """Write a number of bytes in MB or GB."""
+    return f"{size / 1e9:,.1f} GB" if size >= 1e9 else f"{max(1, round(size / 1e6)):,} MB"
 
 
 def _duration(seconds: float) -> str:

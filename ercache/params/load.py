@@ -77,7 +77,8 @@ def load_params(
     """
     contents = contents or {}
     here = path in contents or path.is_file()
-    raw = read_yaml(path, contents.get(path)) if here else {}
+    written = read_yaml(path, contents.get(path)) if here else {}
+    raw = {key: value for key, value in written.items() if value is not None}  # a section without entries
     local = _local_findings(raw, corpora, contents.get(LOCAL_FILE))
     if not here:
         if local:

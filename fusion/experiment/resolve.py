@@ -4,10 +4,11 @@ from dataclasses import dataclass
 
 from pydantic import BaseModel
 
-from ercache.errors import UsageError
+from ercache.errors import ParamsError, UsageError
 from ercache.metrics import METRICS
-from ercache.params.load import suggestion
+from ercache.params.load import FIX_AND_RERUN, PARAMS_FILE, suggestion
 from ercache.params.schema import ExperimentParams, Params, TrainingParams
+from ercache.wording import count_noun
 from fusion.models import MODELS
 from fusion.models.base import ModelEntry
 
@@ -79,3 +80,21 @@ def _check_metric(name: str, training: TrainingParams) -> None:
             f"experiment {name!r}: training.select names no metric that can choose an epoch, {training.select!r}",
             hint=suggestion(training.select, usable),
         )
+
+
+def check_experiments(params: Params) -> None:
+    """Check that every experiment of params.yaml can be resolved: its features, recipe, metric and switches.
+
+    Raises:
+        ParamsError: some cannot. The details list what is wrong with each of them.
+    """
+    found = []
+    for name in params.experiments:
+        try:
+            experiment_of(name, params)
+        except UsageError as error:
+            hint = f"; {error.hint}" if error.hint else ""
+            found.append("; ".join([error.message, *error.details]) + hint)
+    if found:
+        wrong = count_noun(len(found), "experiment")
+        raise ParamsError(f"{PARAMS_FILE}: {wrong} cannot be used", details=found, hint=FIX_AND_RERUN)
