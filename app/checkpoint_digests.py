@@ -1,4 +1,7 @@
-"""Digests of the checkpoints that a pipeline reads, so that DVC repeats a stage when a checkpoint changes."""
+"""Digests of the checkpoints (pretrained weights) that the DVC pipeline reads.
+
+When a digest changes, DVC repeats the stages that read this checkpoint.
+"""
 
 from typing import Final
 
@@ -18,7 +21,10 @@ HEAD: Final = "# Digests of the checkpoints that the pipeline reads, written by 
 
 
 def checkpoints_of_feature(feature: Feature) -> list[str]:
-    """Return the keys of the checkpoints that a feature reads, without those in Python packages."""
+    """Return the keys of the checkpoints that the encoder of a feature loads.
+
+    Checkpoints that are part of an installed Python package are left out.
+    """
     own = getattr(feature.params, "pretrained", None)
     key = None if own else getattr(feature.params, "weights", feature.spec.weights)
     keys = [*([key] if key else []), *getattr(feature.params, "beside", ())]
@@ -26,7 +32,7 @@ def checkpoints_of_feature(feature: Feature) -> list[str]:
 
 
 def checkpoints_of_training(entry: PretrainParams) -> list[str]:
-    """Return the keys of the checkpoints from which the training of an extractor starts."""
+    """Return a list with the key of the checkpoint from which an extractor is trained; empty if there is none."""
     config = CONFIGS[entry.extractor][0](**entry.config)
     key: str | None = getattr(config, "checkpoint", None)
     return [key] if key else []
@@ -41,10 +47,12 @@ def checkpoints_of_experiment(entry: ExperimentParams) -> list[str]:
 
 
 def checkpoints_of(params: Params, corpus: str | None = None) -> list[str]:
-    """Return the keys of the checkpoints that the pipeline reads, without those in Python packages, in order.
+    """Return the keys of the checkpoints that the stages of the pipeline read, each key once.
+
+    Checkpoints that are part of an installed Python package are left out.
 
     Args:
-        corpus: count what one corpus needs; None for all corpora.
+        corpus: return only the checkpoints that the stages of this corpus read; None for all corpora.
     """
     extractions = [e for e in extractions_of(params) if corpus in (None, e.corpus)]
     staged = [*experiments_of(params).values(), *(e for t in tables_of(params) for e in t.complete)]
@@ -58,7 +66,7 @@ def checkpoints_of(params: Params, corpus: str | None = None) -> list[str]:
 
 
 def digests_text(params: Params) -> str:
-    """Write the content of extract/checkpoints.yaml: the digest of each checkpoint that the pipeline reads.
+    """Return the text of extract/checkpoints.yaml: the digest of each checkpoint that the pipeline reads.
 
     A checkpoint that was never added has the value `absent`, unless its digest is published.
     """

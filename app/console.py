@@ -38,7 +38,7 @@ CACHES = DATA / "caches"
 MODELS = DATA / "models"
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of a table.")]
-Device = Annotated[str, typer.Option("--device", help="Where to compute: auto, cpu or cuda.")]
+Device = Annotated[str, typer.Option("--device", help="Where to compute: cpu, cuda, or auto (GPU if any).")]
 # Headings under which `ercache --help` lists the commands.
 START, FEATURES, EXPERIMENTS, REPORTS = "Getting started", "Features", "Experiments", "Reports"
 
@@ -77,7 +77,8 @@ def params(models: bool = False, contents: Mapping[Path, str] | None = None) -> 
 
     Args:
         models: whether to check the experiments and configs of models, too. This imports torch, which takes seconds.
-        contents: contents of params.yaml and params.local.yaml that are not written yet, to be checked instead.
+        contents: path -> new text of params.yaml and params.local.yaml. These texts, which are not written yet, are
+            checked instead of the files; None to check the files.
 
     Raises:
         ParamsError: an entry is wrong. The details list all wrong entries.
@@ -99,14 +100,14 @@ def params(models: bool = False, contents: Mapping[Path, str] | None = None) -> 
 
 
 def check_name(name: str, names: Mapping[str, Any], what: str) -> str:
-    """Return a name unchanged if it is among the known names. If not, raise an error.
+    """Return a name unchanged if it is a key of `names`. If not, raise an error.
 
     Args:
-        names: dictionary whose keys are the known names.
-        what: kind of thing that the name stands for, such as "corpus"; used in the message.
+        names: dictionary whose keys are the allowed names.
+        what: what the name stands for, such as "corpus" or "experiment"; used in the message.
 
     Raises:
-        UsageError: the name is unknown. The hint gives the most similar known name.
+        UsageError: the name is unknown. The hint gives the most similar allowed name.
     """
     if name not in names:
         here = names or PARAMS_FILE.is_file()

@@ -1,6 +1,6 @@
 """Find the corpus that a command's argument means: a published one, one of params.yaml, or a folder of the user's own.
 
-A folder is a corpus of its own, called by its name (`--name` overrides), so several folders can live side by side.
+Each folder of the user's own is a corpus. Its name is the folder's name, or the value of the option `--name`.
 """
 
 from dataclasses import dataclass
@@ -22,12 +22,12 @@ from extract.corpora import CORPORA, CorpusEntry
 
 @dataclass(frozen=True)
 class ChosenCorpus:
-    """A corpus that a command works on.
+    """The corpus that the command line of a command means.
 
     Attributes:
         name: name of the corpus.
-        root: its root folder, if the command line gives it.
-        named: whether the user gave the name, instead of the name of a folder.
+        root: folder with the media of the corpus, if the command line gives it; otherwise None.
+        named: whether the user wrote the name on the command line. False if it was taken from the folder.
     """
 
     name: str
@@ -36,10 +36,11 @@ class ChosenCorpus:
 
 
 def known_corpora(loaded: Params) -> dict[str, str]:
-    """Names of the corpora that can be scanned: those of ercache and plug-ins, and those of params.yaml.
+    """Names of all known corpora: those of ercache and plug-ins, and the user's own in params.yaml.
 
     Returns:
-        A dictionary from the name of a corpus to the way it is scanned.
+        A dictionary from the name of a corpus to its value of `scan` in params.yaml: `folder` (a folder of media) or
+            `features` (made from a features file); "" for a corpus of ercache or a plug-in.
     """
     return {**dict.fromkeys(CORPORA, ""), **own_corpora(loaded.corpora)}
 
@@ -50,8 +51,8 @@ def choose_corpus(given: str, root: Path | None, name: str | None, loaded: Param
     Args:
         given: the argument: name of a corpus, or path of a folder.
         root: value of the option `--root`.
-        name: value of the option `--name`.
-        loaded: params.yaml.
+        name: value of the option `--name`, which gives a folder its name as a corpus.
+        loaded: contents of params.yaml.
 
     Raises:
         UsageError: there is neither a corpus nor a folder of this name, or options contradict each other.
@@ -71,13 +72,19 @@ def choose_corpus(given: str, root: Path | None, name: str | None, loaded: Param
         check_name(given, known, "corpus or folder")
     if name is not None:
         raise UsageError(
-            f"--name names a folder, but {given!r} is a corpus that has a name", hint="leave out --name"
+            f"--name gives a name to a folder, but {given!r} is already the name of a corpus",
+            hint="leave out --name",
         )
     return ChosenCorpus(given, root)
 
 
 def choose_folder(folder: Path, name: str | None, loaded: Params) -> ChosenCorpus:
-    """Give a folder of the user's own its name as a corpus.
+    """Use a folder of the user's own as a corpus.
+
+    Args:
+        folder: the folder with the media.
+        name: name of the corpus; None to take the name of the folder.
+        loaded: contents of params.yaml.
 
     Raises:
         UsageError: the name is that of a published corpus or of a features file, or cannot be used.
@@ -91,14 +98,16 @@ def choose_folder(folder: Path, name: str | None, loaded: Params) -> ChosenCorpu
         )
     if own_corpora(loaded.corpora).get(corpus) == FEATURES:
         raise UsageError(
-            f"params.yaml has a corpus {corpus!r} that was made from a features file",
+            f"the name {corpus!r} belongs to a corpus in params.yaml that was made from a features file",
             hint="give the folder another name with --name",
         )
     return ChosenCorpus(corpus, folder, named=name is not None)
 
 
 def corpus_entry(corpus: str, loaded: Params) -> CorpusEntry:
-    """Look up how a corpus is scanned. A corpus that no list has is a folder of the user's own.
+    """Look up how a corpus is scanned.
+
+    A name that ercache and its plug-ins do not know stands for a folder of the user's own.
 
     Raises:
         UsageError: the corpus was made from a features file, so it cannot be scanned.
@@ -114,7 +123,7 @@ def corpus_entry(corpus: str, loaded: Params) -> CorpusEntry:
 
 
 def parts_of(corpus: str, loaded: Params) -> tuple[str, ...]:
-    """Names of the parts (train, dev, test, ...) of a corpus. Each part of a feature is a cache file."""
+    """Names of the parts (train, dev, test, ...) of a corpus. A feature has one cache file for each part."""
     return (
         ("all",)
         if own_corpora(loaded.corpora).get(corpus) == FEATURES
@@ -123,7 +132,10 @@ def parts_of(corpus: str, loaded: Params) -> tuple[str, ...]:
 
 
 def corpus_switches(corpus: str, loaded: Params) -> dict[str, object]:
-    """Look up the switches for scanning a corpus. A folder of the user's own has those of `folder`, and its own."""
+    """Look up the switches (options) for scanning a corpus in params.yaml: name of the switch -> value.
+
+    A folder of the user's own also has the switches of the corpus `folder`, unless its own entry sets them.
+    """
     own = switches_for(corpus, loaded.corpora)
     return own if corpus in CORPORA else {**switches_for(FOLDER, loaded.corpora), **own}
 

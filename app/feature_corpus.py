@@ -1,4 +1,4 @@
-"""A corpus made of a features file of another project alone (`ercache init --from`)."""
+"""Make a corpus from a file with features of another project, without any media (`ercache init --from`)."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,15 +23,15 @@ ENCODER: Final = "text/minilm"  # computes vectors for a file that holds sentenc
 
 @dataclass(frozen=True)
 class FeaturePlan:
-    """What `ercache init --from` writes for a features file.
+    """What `ercache init --from` will write for a features file.
 
     Attributes:
-        found: the corpus that the file holds.
-        features: names of its features, by modality.
+        found: utterances, labels and features that were read from the file.
+        features: names of the features in params.yaml, by modality.
         experiment: name of the first experiment; None if there is nothing to train on.
-        no_experiment: why there is no experiment.
-        files: the files of the project.
-        origin: format, name and digest of the file.
+        no_experiment: why there is no experiment; "" if there is one.
+        files: new contents of params.yaml.
+        origin: format, name and digest of the features file; the caches record them.
     """
 
     found: FileCorpus
@@ -43,17 +43,17 @@ class FeaturePlan:
 
     @property
     def manifest(self) -> Manifest:
-        """The corpus."""
+        """The manifest of the corpus: its utterances, labels and splits."""
         return self.found.manifest
 
     @property
     def path(self) -> Path:
-        """Path of the manifest."""
+        """Path of the manifest file that will be written."""
         return MANIFESTS / f"{self.manifest.corpus}.jsonl"
 
     @property
     def command(self) -> str:
-        """The command to run next."""
+        """The command that the user should run next: extract features, train, or list the caches."""
         train = f"ercache train {self.experiment}" if self.experiment else ""
         if self.found.content.features:
             return train or f"ercache cache ls {CACHES / self.manifest.corpus}"
@@ -62,13 +62,13 @@ class FeaturePlan:
         return f"{extract} && {train}" if train else extract
 
     def write(self) -> tuple[ImportResult, list[Path]]:
-        """Write caches, manifest and params.
+        """Write the caches, the manifest and params.yaml.
 
         Returns:
-            What was imported, and the other files that were written.
+            Two values: the imported features with their cache files, and the paths of all other written files.
 
         Raises:
-            UsageError: values are not numbers, or caches that ercache extracted would be overwritten.
+            UsageError: values of a feature are not numbers, or caches that ercache extracted would be overwritten.
         """
         packed = ImportResult()
         if self.found.content.features:
@@ -78,12 +78,12 @@ class FeaturePlan:
 
 
 def plan_features(path: Path, name: str | None, loaded: Params) -> FeaturePlan:
-    """Read a features file and plan its corpus. Nothing is written.
+    """Read a features file, and plan what to write to make a corpus from it. Nothing is written yet.
 
     Args:
         path: the file, or a folder of MERBench.
-        name: name of the corpus; None for the name of the file.
-        loaded: params.yaml.
+        name: name of the corpus; None to take the name of the file.
+        loaded: contents of params.yaml.
 
     Raises:
         UsageError: the file cannot be used, the name is taken, or params.yaml does not fit.
@@ -145,7 +145,15 @@ def _check_free(corpus: str, loaded: Params) -> None:
 
 
 def _check_same_file(manifest: Manifest, named: bool) -> None:
-    """Refuse to replace the manifest of another file, unless the user gave the name."""
+    """Check that no manifest is replaced that was made from another features file.
+
+    Args:
+        manifest: the new manifest.
+        named: whether the user gave the corpus its name; then any manifest of this name may be replaced.
+
+    Raises:
+        UsageError: such a manifest would be replaced.
+    """
     path = MANIFESTS / f"{manifest.corpus}.jsonl"
     if named or not path.is_file():
         return
@@ -155,7 +163,7 @@ def _check_same_file(manifest: Manifest, named: bool) -> None:
         return
     if sources != manifest.sources:
         raise UsageError(
-            f"{path} was made from another file",
+            f"the manifest {path} was made from another features file",
             hint=f"give another name with --name; `--name {manifest.corpus}` replaces it",
         )
 
@@ -164,13 +172,18 @@ def _check_features(names: list[str], loaded: Params) -> None:
     taken = [name for name in names if name in loaded.features and not loaded.features[name].imported]
     if taken:
         raise UsageError(
-            f"params.yaml has features of these names: {', '.join(taken)}",
-            hint="give another name with --name",
+            f"params.yaml already has other features with these names: {', '.join(taken)}",
+            hint="give the corpus another name with --name; the names of its features begin with it",
         )
 
 
 def _text_feature(loaded: Params, entries: dict[str, dict[str, Any]]) -> str:
-    """Find a feature of params.yaml that reads sentences without a download, or add one to the new entries."""
+    """Return the name of a feature that computes vectors of sentences with text/minilm, which needs no download.
+
+    Args:
+        loaded: contents of params.yaml.
+        entries: new entries for params.yaml. If params.yaml has no such feature, it is added here.
+    """
     for name, entry in loaded.features.items():
         if entry.encoder == ENCODER:
             return name

@@ -1,4 +1,4 @@
-"""Turn feature names of params.yaml into features that can be computed: encoder, params and weights."""
+"""Look up features of params.yaml by name, with all that is needed to compute them: encoder, params and weights."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -18,7 +18,9 @@ from extract.engine import Feature
 
 
 def profile_names(params: Params, profile: str, corpus: str) -> list[str]:
-    """Return the names of the features of a profile of params.yaml, or of a paper that has runs on the corpus.
+    """Return the names of the features in a profile (a named list of features in params.yaml).
+
+    The key of a paper is a profile, too: the features of the paper's runs on the corpus.
 
     Raises:
         UsageError: there is no such profile or paper, or the paper has no runs on the corpus.
@@ -41,11 +43,12 @@ def features_of(params: Params, names: Sequence[str], random: int | None = None)
 
     Args:
         names: names of features in params.yaml or in a paper's file.
-        random: seed for random weights that replace every checkpoint, except those in Python packages.
+        random: seed for random weights, which replace every checkpoint except those in Python packages; None to use
+            the checkpoints.
 
     Raises:
         UsageError: a name is unknown, or no params.yaml defines features.
-        WeightsError: checkpoints are absent. The details list all of them.
+        WeightsError: checkpoints are absent or cannot be used. The details list all of them.
     """
     _check_defined(params)
     found: list[Feature] = []
@@ -71,9 +74,9 @@ def features_of(params: Params, names: Sequence[str], random: int | None = None)
 
 
 def _absent(features: Sequence[Feature]) -> dict[str, WeightsError]:
-    """Find the features whose checkpoint is absent, although its published sha256 is known.
+    """Find the features whose checkpoint is not on this machine.
 
-    Results that were computed earlier can still be found by this sha256, but nothing new can be computed.
+    If its sha256 is published, results that were computed earlier can still be found, but no new ones computed.
 
     Returns:
         A dictionary from feature name to an error whose hint says how to get the checkpoint.
@@ -93,8 +96,8 @@ def default_names(params: Params, corpus: str, data: Path = DATA) -> tuple[list[
         data: folder that holds the trained extractors.
 
     Returns:
-        Two values: names of the features to compute, and a dictionary from each feature that is left out to a text that
-            says why.
+        Two values: the names of the features to compute, and a dictionary from the name of each other feature to a
+            text that says why it is left out.
 
     Raises:
         UsageError: no params.yaml defines features.
@@ -108,17 +111,17 @@ def default_names(params: Params, corpus: str, data: Path = DATA) -> tuple[list[
 def check_extractors(
     features: Sequence[Feature], corpus: str, params: Params, *, allow_foreign: bool
 ) -> list[Feature]:
-    """Refuse features whose extractor was trained on another corpus than the one to extract.
+    """Check that no feature uses an extractor that was trained on another corpus than the one to extract.
 
     Args:
         features: the features to extract.
-        corpus: key of the corpus to extract.
-        params: params.yaml.
+        corpus: name of the corpus to extract.
+        params: contents of params.yaml.
         allow_foreign: whether to accept such features. They are then marked in the caches, and in every result that
             uses them.
 
     Returns:
-        The features. In a marked feature, the description of the weights has `trained_on`, a list of corpora.
+        The features. The mark of an accepted one is the entry `trained_on` in its `weights`, a list of corpora.
 
     Raises:
         UsageError: extractors were trained on other corpora, and this is not allowed. The details name all of them.
@@ -132,7 +135,7 @@ def check_extractors(
         own = [name for name in dict.fromkeys(trainings) if name in params.pretrain]
         train = " and ".join(f"`pretrain.{name}.corpus: {corpus}`" for name in own)
         raise UsageError(
-            f"{corpus}: {count_noun(len(foreign), 'feature')} would come from extractors of another corpus",
+            f"{corpus}: {count_noun(len(foreign), 'feature')} would come from extractors trained on another corpus",
             details=[f"{name}: its extractor was trained on {', '.join(o)}" for name, o in foreign.items()],
             hint=f"set {train or 'the corpus of their training'} in params.yaml and run `ercache pretrain`; "
             "--allow-foreign-extractor accepts them and marks the features and all results",
@@ -156,10 +159,11 @@ def features_without_input(features: Sequence[Feature], utterances: Sequence[Utt
 
 
 def extractor_corpus(params: Params, name: str) -> tuple[str | None, str | None]:
-    """Find the trained extractor of a feature.
+    """Find the extractor (an encoder of the user's own) that a feature uses.
 
     Returns:
-        Two values: the name of its training in params.yaml, and the corpus of that training; None if there is none.
+        Two values: the name of the extractor under `pretrain` in params.yaml, and the corpus that it is trained on.
+            Both are None if the feature uses no extractor. The corpus is None if it is trained on a folder of files.
     """
     entry = params.features[name]
     config = None if entry.imported else ENCODERS[entry.encoder].Params(**entry.params)
@@ -168,7 +172,13 @@ def extractor_corpus(params: Params, name: str) -> tuple[str | None, str | None]
 
 
 def foreign_extractor(params: Params, name: str, corpus: str) -> str:
-    """Say on which other corpus the extractor of a feature is trained; "" if there is no such extractor."""
+    """Return a sentence if the extractor of a feature is trained on another corpus than `corpus`; otherwise "".
+
+    Args:
+        params: contents of params.yaml.
+        name: name of the feature.
+        corpus: the corpus to extract.
+    """
     trained_on = extractor_corpus(params, name)[1]
     return "" if trained_on in (None, corpus) else f"its extractor is trained on {trained_on}"
 
@@ -212,8 +222,8 @@ def feature_of(
 
     Args:
         name: name in params.yaml, or `<feature>@<split>` for the same feature with the extractor trained on that split.
-        random: seed for random weights that replace a trained extractor, or a checkpoint that is not in a Python
-            package.
+        random: seed for random weights, which replace a trained extractor, or a checkpoint that is not in a Python
+            package; None to use the trained weights.
         weights_later: whether to skip looking for the weights, because the pipeline may still train or fetch them.
         data: folder that holds the trained extractors.
 
@@ -237,8 +247,8 @@ def feature_of(
     pretrained = getattr(config, "pretrained", None)
     if split and not pretrained:
         raise UsageError(
-            f"feature {plain!r} uses no trained extractor, so it has no version for a split",
-            hint=f"use {plain!r}",
+            f"feature {name!r}: only a feature with a trained extractor can be followed by @ and a split",
+            hint=f"write {plain!r} instead",
         )
     if not pretrained:
         key = getattr(config, "weights", kind.spec.weights)

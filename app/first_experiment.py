@@ -1,4 +1,4 @@
-"""The first experiment of a corpus that `ercache init` adds: a simple model on all features, ready to train."""
+"""Build the first experiment of the user's own corpus, which `ercache init` adds: a simple model on its features."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
@@ -19,13 +19,13 @@ def first_experiment(
     """Build the entry of a first experiment for params.yaml.
 
     Args:
-        manifest: the corpus.
-        features: names of features, by modality.
-        loaded: params.yaml.
+        manifest: manifest of the corpus.
+        features: names of the features that the experiment uses, by modality.
+        loaded: contents of params.yaml.
 
     Returns:
-        Two values: a dictionary from the name of the experiment to its entry, or None if there is nothing to train on;
-            and the reason in that case.
+        Two values: a dictionary from the name of the experiment to its entry, and "". If there is nothing to train on:
+            None, and a text that says why.
     """
     if not features:
         return None, "no feature has one vector for each utterance"
@@ -56,6 +56,6 @@ def first_experiment(
 
 
 def _label_set(manifest: Manifest) -> str:
-    """Choose a label set; of several ones, the first in the manifest that has labels."""
+    """Return the name of the first label set of the manifest in which an utterance has a label."""
     used = [s for s in manifest.label_sets if any(u.labels.get(s) is not None for u in manifest.utterances)]
     return used[0] if used else default_label_set(manifest)

@@ -1,4 +1,4 @@
-"""Manifests for the commands: scan a corpus, save its manifest, print warnings, and check the root folder."""
+"""What the commands do with manifests: scan a corpus, save its manifest, print warnings, check the media folder."""
 
 from collections import Counter, defaultdict
 from collections.abc import Sequence
@@ -35,12 +35,12 @@ NO_FILE = frozenset(
 
 
 def scan_corpus(corpus: str, root: Path, loaded: Params) -> Manifest:
-    """Scan a corpus: read its annotation, check its files, and show progress.
+    """Scan a corpus: read its annotation, check its media files, and show progress.
 
     Args:
         corpus: name of the corpus.
-        root: root folder of the corpus.
-        loaded: params.yaml.
+        root: folder with the annotation and media files of the corpus.
+        loaded: contents of params.yaml.
 
     Returns:
         The manifest. It is not written to a file yet.
@@ -53,16 +53,16 @@ def scan_corpus(corpus: str, root: Path, loaded: Params) -> Manifest:
 
 
 def check_not_another_folder(chosen: ChosenCorpus, path: Path) -> None:
-    """Refuse to replace the manifest of one folder by that of another folder with the same name.
+    """Check that scanning a folder does not replace the manifest of another folder with the same name.
 
-    A name that the user gave is taken at its word.
+    If the user gave the name with `--name`, nothing is checked: the manifest may be replaced.
 
     Args:
         chosen: the corpus to scan.
-        path: its manifest.
+        path: the manifest file that the scan would replace.
 
     Raises:
-        UsageError: the manifest holds no file of the folder.
+        UsageError: the manifest names none of the files in the folder.
     """
     if chosen.root is None or chosen.named or not path.is_file():
         return
@@ -78,7 +78,12 @@ def check_not_another_folder(chosen: ChosenCorpus, path: Path) -> None:
 
 
 def save_manifest(manifest: Manifest, root: Path, path: Path) -> None:
-    """Write a manifest. Print warnings if many clips are absent, or if a manifest made from other files is replaced.
+    """Write a manifest. Print warnings if many clips are absent, or if the old manifest was made from other files.
+
+    Args:
+        manifest: the manifest.
+        root: folder with the media files of the corpus.
+        path: the manifest file to write.
 
     Raises:
         WorkError: no clip is usable. Nothing is written.
@@ -90,7 +95,7 @@ def save_manifest(manifest: Manifest, root: Path, path: Path) -> None:
 
 
 def warn_of_absent_clips(manifest: Manifest, root: Path) -> None:
-    """Print a warning if a tenth of the clips of a scanned corpus or more are unusable.
+    """Print a warning if at least a tenth of the clips of a scanned corpus are unusable.
 
     Raises:
         WorkError: no clip is usable, or the manifest has no utterance.
@@ -117,7 +122,9 @@ def warn_of_absent_clips(manifest: Manifest, root: Path) -> None:
     if all(len(lacking[name]) >= len(paths) for name, paths in placed.items()):
         first = [p.detail for problems in lacking.values() for p in problems][:SHOWN_DETAILS]
         raise WorkError(
-            f"{manifest.corpus}: {summary}; nothing was written", details=where or first, hint=hint
+            f"{manifest.corpus}: no clip is usable ({summary}); nothing was written",
+            details=where or first,
+            hint=hint,
         )
     say(f"warning: {summary}; {hint}")
     for line in where:
@@ -172,10 +179,15 @@ def load_or_scan(corpus: str, root: Path | None, loaded: Params) -> Manifest:
 
 
 def checked_root(manifest: Manifest, root: Path | None, loaded: Params) -> Path:
-    """Find the root folder of a corpus, and check that it holds the files that were scanned.
+    """Find the media folder of a corpus, and check that it holds the files that were scanned.
+
+    Args:
+        manifest: manifest of the corpus.
+        root: value of the option `--root`; None if it was not given.
+        loaded: contents of params.yaml.
 
     Raises:
-        UsageError: neither the option --root, the environment nor params.yaml gives a root folder.
+        UsageError: neither the option --root, the environment nor params.yaml names a media folder.
         CorpusError: the files in the folder differ from the scanned ones.
     """
     folder = corpus_root(manifest.corpus, loaded, root)
@@ -199,13 +211,16 @@ def _scan_command(corpus: str, root: Path, loaded: Params) -> str:
 def manifest_and_root(
     corpus: str, root: Path | None, loaded: Params, media: bool
 ) -> tuple[Manifest, Path | None]:
-    """Read the manifest of a corpus, and find the root folder of its media.
+    """Read the manifest of a corpus (scan the corpus if it has none), and find the folder of its media.
 
     Args:
-        media: whether media are needed. If not, and `root` is None, the root folder is not looked up.
+        corpus: name of the corpus.
+        root: value of the option `--root`; None if it was not given.
+        loaded: contents of params.yaml.
+        media: whether media are needed.
 
     Returns:
-        Two values: the manifest, and the root folder (None if it was not looked up).
+        Two values: the manifest, and the media folder. The folder is None if media are not needed and `root` is None.
     """
     manifest = load_or_scan(corpus, root, loaded)
     return manifest, checked_root(manifest, root, loaded) if media or root else None

@@ -1,4 +1,4 @@
-"""A pipeline for a folder of the user's own, on the default profile (`ercache init --folder`)."""
+"""Plan the pipeline for a folder of the user's own: scan it, extract features and train (`ercache init --folder`)."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,13 +26,13 @@ class FolderPlan:
 
     Attributes:
         corpus: name of the corpus.
-        root: its folder.
-        manifest: its manifest.
+        root: the folder.
+        manifest: manifest of the corpus.
         features: the features to extract.
-        left_out: features of the default profile that are not extracted, each with the reason.
+        left_out: features of the profile `default` that are not extracted: name -> why.
         experiment: name of the first experiment; None if there is nothing to train on.
-        no_experiment: why there is no experiment.
-        files: the files of the project.
+        no_experiment: why there is no experiment; "" if there is one.
+        files: new contents of params.yaml, params.local.yaml and the files of the pipeline.
         stages: names of the stages of this corpus in dvc.yaml.
     """
 
@@ -48,24 +48,24 @@ class FolderPlan:
 
     @property
     def path(self) -> Path:
-        """Path of the manifest."""
+        """Path of the manifest file that will be written."""
         return MANIFESTS / f"{self.corpus}.jsonl"
 
     @property
     def command(self) -> str:
-        """The command to run next."""
+        """The command that the user should run next: it starts the stages of this corpus in the pipeline."""
         target = self.stages[-1:] if self.experiment else self.stages[1:]
         prepare = "" if Path(".dvc").is_dir() else "dvc init --no-scm && "
         return f"{prepare}dvc repro {' '.join(target)}"
 
 
 def plan_folder(folder: Path, name: str | None, loaded: Params) -> FolderPlan:
-    """Scan a folder and plan its pipeline. Nothing is written.
+    """Scan a folder of the user's own, and plan its pipeline: features, first experiment, stages. Nothing is written.
 
     Args:
-        folder: the folder.
-        name: name of the corpus; None for the folder's name.
-        loaded: params.yaml.
+        folder: the folder with the media.
+        name: name of the corpus; None to take the name of the folder.
+        loaded: contents of params.yaml.
 
     Raises:
         UsageError: the folder cannot be used, its name is taken, or params.yaml does not fit.
@@ -99,23 +99,31 @@ def plan_folder(folder: Path, name: str | None, loaded: Params) -> FolderPlan:
 
 
 def _profile_name(corpus: str, loaded: Params) -> str:
-    """Name the profile like the corpus, unless a paper has this name."""
+    """Return a name for the corpus's profile (list of features): the corpus's name, unless a paper has this name."""
     return f"{corpus}_{FOLDER}" if corpus in loaded.papers else corpus
 
 
 def _check_free(chosen: ChosenCorpus, loaded: Params) -> None:
     corpus, roots = chosen.name, {**loaded.roots, **local_roots()}
     if corpus == FOLDER:
-        raise UsageError(f"{corpus!r} means any folder", hint="give this one another name with --name")
+        raise UsageError(
+            f"{corpus!r} cannot be the name of a corpus, because in params.yaml it stands for any folder",
+            hint="give this folder another name with --name",
+        )
     if corpus in roots and Path(str(roots[corpus])).expanduser().resolve() != chosen.root:
         raise UsageError(
-            f"{corpus!r} is another folder already: {roots[corpus]}",
+            f"the name {corpus!r} already belongs to another folder: {roots[corpus]}",
             hint=f"give another name with --name, or change the root in {LOCAL_FILE}",
         )
 
 
 def _features(manifest: Manifest, loaded: Params) -> tuple[tuple[Feature, ...], dict[str, str]]:
-    """Choose the features of the default profile that the corpus has input for."""
+    """Divide the features of the profile `default` into those that can be extracted and those that cannot.
+
+    Returns:
+        Two values: the features to extract, and a dictionary from the name of each other feature to a text that says
+            why it cannot: the corpus lacks its input, or its extractor is trained on another corpus.
+    """
     names = loaded.profiles[check_name(PROFILE, loaded.profiles, "profile")]
     foreign = {n: why for n in names if (why := foreign_extractor(loaded, n, manifest.corpus))}
     usable = [feature_of(loaded, n, weights_later=True) for n in names if n not in foreign]
@@ -123,14 +131,17 @@ def _features(manifest: Manifest, loaded: Params) -> tuple[tuple[Feature, ...], 
     chosen = tuple(feature for feature in usable if feature.name not in lacking)
     if not chosen:
         raise UsageError(
-            f"{manifest.corpus}: no feature of the profile {PROFILE!r} can be extracted",
+            f"{manifest.corpus}: no feature of the profile {PROFILE!r} can be extracted; add another one to it",
             details=[f"{name}: {why}" for name, why in (foreign | lacking).items()],
         )
     return chosen, foreign | lacking
 
 
 def _by_modality(features: tuple[Feature, ...]) -> dict[str, list[str]]:
-    """Group the features that have a vector by modality. Of several features of one encoder, the first is taken."""
+    """Group the features that have one vector per utterance by modality: modality -> names of features.
+
+    Of several features with the same encoder, only the first is taken.
+    """
     found: dict[str, dict[str, str]] = {}
     for feature in features:
         if any(spec.kind == "vector" for spec in feature.kind.arrays(feature.params)):

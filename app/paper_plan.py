@@ -1,4 +1,4 @@
-"""The plan of a paper's runs on a corpus: stages, present and absent checkpoints, estimated time and disk space."""
+"""Plan what `dvc repro` will do for a corpus: stages, checkpoints (present or absent), time and disk space."""
 
 import json
 import shutil
@@ -22,13 +22,13 @@ COPIES: Final = 2  # of each feature: one in the store and one in the cache
 
 @dataclass(frozen=True)
 class Need:
-    """A checkpoint or a folder that the runs of a paper need.
+    """A checkpoint or a folder with training images that the stages of a corpus need.
 
     Attributes:
         key: key of the checkpoint, or path of the folder.
-        present: whether it is here.
-        command: what to do to get it; empty if it is present.
-        bytes: its size; 0 if unknown.
+        present: whether this machine has it.
+        command: what the user must do to get it; empty if it is present.
+        bytes: size in bytes; 0 if unknown.
     """
 
     key: str
@@ -59,11 +59,11 @@ class Plan:
     """What `dvc repro` will do for a corpus.
 
     Attributes:
-        stages: names of the stages of the corpus, in order.
-        needs: checkpoints and folders that they need.
-        estimate: estimated time and disk space of the extractions; None if this project has no measured rates.
+        stages: names of the pipeline's stages for the corpus, in order.
+        needs: checkpoints and folders that the stages need.
+        estimate: estimated time and disk space of all extractions; None if docs/benchmarks.json is absent.
         free_bytes: free disk space in the project's folder.
-        deviations: where the runs of papers, as they stand in the project, differ from the papers.
+        deviations: sentences that say where the project's experiments for papers differ from these papers.
     """
 
     stages: list[str]
@@ -73,7 +73,7 @@ class Plan:
     deviations: list[str]
 
     def as_json(self) -> dict[str, Any]:
-        """Return the plan for `--json`."""
+        """Return the plan as a dictionary that can be written as JSON, for the option `--json`."""
         return {
             "stages": self.stages,
             "weights": [asdict(need) for need in self.needs],
@@ -86,15 +86,17 @@ class Plan:
 
     @property
     def lacking(self) -> list[Need]:
-        """What is not here yet."""
+        """The checkpoints and folders that this machine does not have yet."""
         return [need for need in self.needs if not need.present]
 
 
 def plan_of(params: Params, corpus: str, utterances: int) -> Plan:
-    """Make the plan for a corpus that is in the pipeline.
+    """Collect what `dvc repro` will do for a corpus whose stages are in dvc.yaml.
 
     Args:
-        utterances: number of utterances of the corpus.
+        params: contents of params.yaml.
+        corpus: name of the corpus.
+        utterances: number of utterances of the corpus, to estimate the time of extraction.
     """
     from app.planned_deviations import planned_deviations  # imports torch, which takes seconds
 

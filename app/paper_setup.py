@@ -1,4 +1,7 @@
-"""Add the runs of papers on a corpus to params.yaml, params.local.yaml and dvc.yaml, or take them out again."""
+"""Add the experiments of papers on a corpus to the DVC pipeline of a project, or take them out again.
+
+This changes params.yaml, params.local.yaml and dvc.yaml.
+"""
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -19,10 +22,16 @@ DEMO = "demo"
 
 
 def check_papers(loaded: Params, papers: Sequence[str], corpus: str) -> None:
-    """Check that the papers have runs on the corpus, and that params.yaml does not contradict them.
+    """Check that papers can be added to the pipeline of a corpus.
+
+    Args:
+        loaded: contents of params.yaml.
+        papers: keys of the papers.
+        corpus: key of the corpus.
 
     Raises:
-        UsageError: it is not so. The details list everything that is wrong.
+        UsageError: the corpus or a paper is unknown, a paper has no table on the corpus, or params.yaml scans the
+            corpus with other switches than a paper needs. The details list everything that is wrong.
     """
     found = []
     if corpus not in CORPORA:
@@ -38,7 +47,9 @@ def check_papers(loaded: Params, papers: Sequence[str], corpus: str) -> None:
             found += _contradictions(loaded, paper, corpus)
     if found:
         hint = NO_PARAMS if not loaded.papers and not PARAMS_FILE.is_file() else ""
-        raise UsageError("these runs cannot be added; nothing was written", details=found, hint=hint)
+        raise UsageError(
+            "the papers' runs cannot be added to the pipeline; nothing was written", details=found, hint=hint
+        )
 
 
 def _contradictions(loaded: Params, paper: str, corpus: str) -> Iterator[str]:
@@ -49,21 +60,24 @@ def _contradictions(loaded: Params, paper: str, corpus: str) -> Iterator[str]:
 
 
 def switches_of(loaded: Params, papers: Sequence[str], corpus: str) -> dict[str, Any]:
-    """Return the switches for scanning the corpus that the papers need."""
+    """Return the switches (options) with which the corpus must be scanned for these papers: name -> value."""
     return {k: v for paper in papers for k, v in loaded.papers[paper].corpora[corpus].switches.items()}
 
 
 def add_papers(papers: Sequence[str], corpus: str, root: Path, modalities: Sequence[str]) -> list[str]:
-    """Add papers to the pipeline of a corpus, and note the corpus' folder for this machine.
+    """Add papers to the pipeline of a corpus in params.yaml, and write the folder of the corpus to params.local.yaml.
 
     Args:
-        modalities: the modalities that the corpus has in this folder.
+        papers: keys of the papers.
+        corpus: key of the corpus.
+        root: folder with the media of the corpus on this machine.
+        modalities: the modalities of which the folder has media.
 
     Returns:
         A list of sentences that say what was written.
 
     Raises:
-        ParamsError: the pipeline cannot be written with them. Then no file is changed.
+        ParamsError: the pipeline cannot be written with these papers. Then no file is changed.
     """
     loaded = params()
     switches = switches_of(loaded, papers, corpus)
@@ -91,7 +105,7 @@ def add_papers(papers: Sequence[str], corpus: str, root: Path, modalities: Seque
 
 
 def _is_made(loaded: Params) -> bool:
-    """Whether the demo corpus is in its place."""
+    """Whether the folder of the demo corpus exists."""
     try:
         corpus_root(DEMO, loaded)
     except UsageError:
@@ -100,7 +114,11 @@ def _is_made(loaded: Params) -> bool:
 
 
 def remove_profiles(names: Sequence[str], corpus: str) -> list[str]:
-    """Take papers or profiles out of the pipeline of a corpus. Caches, runs and other entries of params.yaml stay.
+    """Take papers or profiles out of the pipeline of a corpus. Caches, trained runs and other params stay.
+
+    Args:
+        names: keys of papers, or names of profiles.
+        corpus: key of the corpus.
 
     Returns:
         A list of sentences that say what was written.
@@ -114,7 +132,10 @@ def remove_profiles(names: Sequence[str], corpus: str) -> list[str]:
         entry = PipelineParams.model_validate(pipeline[corpus]) if corpus in pipeline else None
         absent = [name for name in names if entry is None or name not in entry.profiles]
         if absent or entry is None:
-            raise UsageError(f"not in the pipeline of {corpus}: {', '.join(absent)}; nothing was written")
+            raise UsageError(
+                f"not in the pipeline of {corpus}: {', '.join(absent)}; nothing was written",
+                hint="the entry `pipeline` in params.yaml lists what can be taken out",
+            )
         left = [name for name in entry.profiles if name not in names]
         if left:
             pipeline[corpus] = _shortest(left, entry.modalities)
@@ -126,13 +147,23 @@ def remove_profiles(names: Sequence[str], corpus: str) -> list[str]:
 
 
 def _written(contents: Mapping[Path, str]) -> list[str]:
-    """Check the new contents, then write them with the files of the pipeline. Return a sentence for each of these."""
+    """Check the new texts of params.yaml and params.local.yaml, then write them and the files of the pipeline.
+
+    Args:
+        contents: file -> new text.
+
+    Returns:
+        One sentence for each file of the pipeline that was written.
+    """
     written = checked_files(contents, pipeline=True).write()
     return [f"{path}: written" for path in written if path not in contents]
 
 
 def _shortest(profiles: Sequence[str], modalities: Sequence[str]) -> Any:
-    """Return the shortest form of an entry under `pipeline` in params.yaml."""
+    """Return the entry of a corpus under `pipeline` in params.yaml, in its shortest form.
+
+    With all modalities, it is a name or a list of names; otherwise it has two lists, `profiles` and `modalities`.
+    """
     names = CommentedSeq(profiles)
     names.fa.set_flow_style()
     if set(modalities) == set(MODALITIES):

@@ -1,4 +1,4 @@
-"""Write dvc.yaml (the stages of the DVC pipeline) from params.yaml, and the encoder versions they depend on."""
+"""Make the files of the DVC pipeline from params.yaml: dvc.yaml with its stages, versions of encoders, digests."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -60,13 +60,17 @@ VERSIONS_HEAD = (
 
 
 def pipeline_files(params: Params, content: str | None = None) -> dict[Path, str]:
-    """Return the files of the pipeline with their contents: stages, versions of encoders, digests of checkpoints.
+    """Make the texts of the pipeline's three files: stages, versions of encoders, digests of checkpoints.
 
     Args:
-        content: text of params.yaml, if it is not written yet.
+        params: contents of params.yaml.
+        content: text of params.yaml, if it is not written yet; None to read the file.
+
+    Returns:
+        Path of the file -> its text.
 
     Raises:
-        ParamsError: an experiment uses a feature that the pipeline does not extract, or an entry is missing.
+        ParamsError: an experiment uses a feature that the pipeline does not extract, or params.yaml lacks an entry.
     """
     return {
         PIPELINE_FILE: pipeline_text(params, content),
@@ -76,12 +80,12 @@ def pipeline_files(params: Params, content: str | None = None) -> dict[Path, str
 
 
 def stale_files(texts: Mapping[Path, str]) -> list[Path]:
-    """Return the files that are absent or have another content."""
+    """Return the paths of the files that are absent, or whose content differs from the given text."""
     return [p for p, text in texts.items() if not p.is_file() or p.read_text(encoding="utf-8") != text]
 
 
 def write_files(texts: Mapping[Path, str]) -> None:
-    """Write files into the folder of the project. Each one appears complete or not at all."""
+    """Write texts to files: path -> text. If writing fails or is interrupted, no file is left half written."""
     for path, text in texts.items():
         path.parent.mkdir(parents=True, exist_ok=True)
         with atomic_file(path) as temporary:
@@ -89,13 +93,14 @@ def write_files(texts: Mapping[Path, str]) -> None:
 
 
 def pipeline_text(params: Params, content: str | None = None) -> str:
-    """Write the content of dvc.yaml: a stage per scan, extractor, extraction, experiment and table of a paper.
+    """Make the text of dvc.yaml: one stage for each scan, extractor, extraction, experiment and paper with tables.
 
     Args:
-        content: text of params.yaml, if it is not written yet.
+        params: contents of params.yaml.
+        content: text of params.yaml, if it is not written yet; None to read the file.
 
     Raises:
-        ParamsError: an experiment uses a feature that the pipeline does not extract, or an entry is missing.
+        ParamsError: an experiment uses a feature that the pipeline does not extract, or params.yaml lacks an entry.
     """
     check_experiments(params)
     _check_written(params, PARAMS_FILE.read_text(encoding="utf-8") if content is None else content)
@@ -127,9 +132,12 @@ def pipeline_text(params: Params, content: str | None = None) -> str:
 
 
 def _check_written(params: Params, content: str) -> None:
-    """Refuse params.yaml if it lacks an entry that a stage depends on.
+    """Check that params.yaml has every entry that a stage of the pipeline depends on.
 
     DVC needs the entry in the file, even if the code has a default for it.
+
+    Raises:
+        ParamsError: entries are missing. The details list them.
     """
     raw = yaml.safe_load(content)
     wanted = [*(f"corpora.{corpus}" for corpus in params.pipeline), *ENGINE, "faces", "training"]
@@ -137,7 +145,7 @@ def _check_written(params: Params, content: str) -> None:
     if lacking:
         details = [f"{key}: missing, but DVC tracks it" for key in lacking]
         raise ParamsError(
-            "params.yaml: the pipeline depends on entries that are missing; write them into the file",
+            "params.yaml lacks entries on which the pipeline depends; write them into the file",
             details=details,
         )
 
@@ -151,7 +159,16 @@ def _has(raw: Any, key: str) -> bool:
 
 
 def _tracked(params: Params, section: Section, names: Iterable[str]) -> list[Any]:
-    """Return the params that a stage depends on: entries of params.yaml, and entries of the files of papers."""
+    """Return the params that a stage depends on, as dvc.yaml lists them under `params`.
+
+    Args:
+        params: contents of params.yaml.
+        section: section of params.yaml, such as `experiments`.
+        names: names of entries in this section.
+
+    Returns:
+        `section.name` for an entry of params.yaml; `{file: [keys]}` for the entries that stand in a paper's file.
+    """
     found: list[Any] = []
     of_papers: dict[str, list[str]] = {}
     for name in names:
@@ -218,7 +235,14 @@ def _extract_stage(extraction: Extraction, params: Params) -> dict[str, Any]:
 
 
 def _checkpoints(keys: Iterable[str]) -> list[Any]:
-    """Return the digests that a stage depends on, one for each checkpoint that is not part of a Python package."""
+    """Return the entry under `params` in dvc.yaml that makes a stage depend on the digests of its checkpoints.
+
+    Args:
+        keys: keys of the checkpoints that the stage reads.
+
+    Returns:
+        A list with one mapping `{file: [keys]}`; an empty list if there are no keys.
+    """
     named = list(dict.fromkeys(keys))
     return [{CHECKPOINTS_FILE: named}] if named else []
 
@@ -275,22 +299,25 @@ def _shown(runs: Sequence[str]) -> dict[str, Any]:
 
 
 def _curves(title: str, tables: Sequence[str], x: str, column: str) -> dict[str, Any]:
-    """Build the entry of dvc.yaml for a plot of mean and standard deviation over seeds.
-
-    The plot has one line for each csv file in `tables`.
+    """Build the entry of dvc.yaml for a plot of one score or loss: mean and standard deviation over seeds.
 
     DVC draws it with the template .dvc/plots/seeds.json.
+
+    Args:
+        title: title of the plot and of its vertical axis.
+        tables: paths of csv or tsv files; each one becomes a line of the plot.
+        x: column for the horizontal axis.
+        column: column for the vertical axis.
     """
     y = dict.fromkeys(tables, column)
     return {title: {"x": x, "y": y, "y_label": title, "title": title, "template": "seeds"}}
 
 
 def versions_text(params: Params) -> str:
-    """Write the content of extract/versions.yaml: the version of every encoder.
+    """Make the text of extract/versions.yaml: the version of every encoder.
 
-    These are all encoders of ercache, and the plug-in encoders that params.yaml names.
-
-    When the version of an encoder is raised, DVC computes the caches of this encoder again.
+    It holds all encoders of ercache, and the plug-in encoders that params.yaml names. When a version is raised, DVC
+    computes the caches of this encoder again.
     """
     named = {entry.encoder for entry in params.features.values() if entry.encoder}
     kinds = {key: kind for key, kind in ENCODERS.items() if key in named or _is_ours(kind)}

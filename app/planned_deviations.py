@@ -1,4 +1,4 @@
-"""Say before a run in which points the runs of a paper, as they stand in the project, deviate from the paper."""
+"""Say before training in which points the project's experiments for a paper deviate from the paper."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -13,9 +13,14 @@ from fusion.papers.original import PaperExtractor, PaperFeature, PaperRun
 
 
 def planned_deviations(params: Params, tables: PaperTables) -> list[str]:
-    """List where params.yaml and the paper's file differ from the paper, one sentence each; empty if nowhere.
+    """List in which points the project's experiments for a paper deviate from it, one sentence each.
 
-    A finished run has a list of its own, which also compares what was read, such as the content of checkpoints.
+    Features, extractors, models and training are compared with what the paper describes. A trained run has a second
+    list, made after training, which also compares the data that were read, such as the content of checkpoints.
+
+    Args:
+        params: contents of params.yaml.
+        tables: the paper, the corpus and the experiments.
     """
     paper = read_paper(tables.paper)
     found: list[str] = []
@@ -29,7 +34,11 @@ def planned_deviations(params: Params, tables: PaperTables) -> list[str]:
 
 
 def _names(run: PaperRun, entry: ExperimentParams) -> dict[str, str]:
-    """Match the features of a paper and of an experiment by their places: paper's feature -> name in the project."""
+    """Match the features of a paper with those of an experiment by their order within each modality.
+
+    Returns:
+        Name of the feature in the paper's description -> name of the feature in params.yaml.
+    """
     return {
         split_array_name(theirs)[0]: split_array_name(ours)[0].partition(SPLIT_MARK)[0]
         for modality, listed in run.features.items()

@@ -21,7 +21,7 @@ class ProgressReporter(Protocol):
 
 @dataclass
 class _Task:
-    """Progress of one running task, from which its rate and remaining time follow.
+    """Progress of one running task. Its rate and remaining time are computed from these values.
 
     Attributes:
         since: time of the first report, in seconds of the monotonic clock.

@@ -1,4 +1,4 @@
-"""Files of a project that `ercache init` writes: checked together, and written only if all of them are right."""
+"""New texts of the files that `ercache init` writes. They are checked together, and written only if all are valid."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -15,13 +15,13 @@ from ercache.params.schema import Params
 
 @dataclass
 class ProjectFiles:
-    """New contents of the files of a project.
+    """New texts of a project's files (params.yaml, params.local.yaml, dvc.yaml, ...), checked but not written yet.
 
     Attributes:
-        loaded: params.yaml as it will be.
-        texts: content of each file that changes.
-        added: new entries, each as `file: section.name`.
-        kept: entries that were there before with other values, and were not changed.
+        loaded: contents of params.yaml as it will be.
+        texts: path of each file that changes -> its new text.
+        added: the new entries, each as `file: section.name`.
+        kept: entries that the user had already written with other values, each as `file: section.name`. They stay.
     """
 
     loaded: Params
@@ -30,10 +30,10 @@ class ProjectFiles:
     kept: list[str] = field(default_factory=list)
 
     def write(self) -> list[Path]:
-        """Write all files. Each one appears complete or not at all.
+        """Write all files that change. If writing fails or is interrupted, no file is left half written.
 
         Returns:
-            The files that were written.
+            The paths of the written files.
         """
         write_files(self.texts)
         return list(self.texts)
@@ -44,19 +44,19 @@ def project_files(
     roots: Mapping[str, Path] | None = None,
     pipeline: bool = False,
 ) -> ProjectFiles:
-    """Add entries to the params of the project, and check the result. Nothing is written yet.
+    """Add entries to params.yaml and params.local.yaml in memory, and check the result. Nothing is written yet.
 
     Args:
-        entries: entries for params.yaml, by section.
-        roots: folders for params.local.yaml, by corpus.
-        pipeline: whether to write the files of the pipeline, too.
+        entries: new entries for params.yaml: section -> name -> entry.
+        roots: media folders for params.local.yaml: corpus -> folder.
+        pipeline: whether to make the files of the DVC pipeline, too.
 
     Raises:
-        UsageError: there is no params.yaml here, or an entry does not fit what stands there; the details list all
-            findings.
+        UsageError: there is no params.yaml here, or an entry does not fit the entries that it has; the details list
+            everything that is wrong.
     """
     if not PARAMS_FILE.is_file():
-        raise UsageError("no project here", hint=NO_PARAMS)
+        raise UsageError("no project in this folder", hint=NO_PARAMS)
     edits = [with_entries(PARAMS_FILE, entries)]
     if roots:
         edits.append(with_entries(LOCAL_FILE, {"roots": {name: str(path) for name, path in roots.items()}}))
@@ -65,14 +65,14 @@ def project_files(
 
 
 def checked_files(contents: Mapping[Path, str], pipeline: bool) -> ProjectFiles:
-    """Check new contents of params.yaml and params.local.yaml. Nothing is written yet.
+    """Check new texts of params.yaml and params.local.yaml. Nothing is written yet.
 
     Args:
-        contents: the new content of each file.
-        pipeline: whether to write the files of the pipeline, too.
+        contents: path of the file -> its new text.
+        pipeline: whether to make the files of the DVC pipeline, too.
 
     Raises:
-        ParamsError: the contents do not fit together; the details list all findings.
+        ParamsError: an entry is wrong or contradicts another one; the details list everything that is wrong.
     """
     loaded = params(contents=contents)
     texts = {path: contents[path] for path in stale_files(contents)}

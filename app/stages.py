@@ -1,4 +1,4 @@
-"""Find what the DVC pipeline of a project consists of: extractors, extractions, experiments and tables of papers."""
+"""Find out from params.yaml what the DVC pipeline runs: extractions, extractors, experiments, tables of papers."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ from fusion.evaluation.row_result import rows_file
 
 @dataclass(frozen=True)
 class Extraction:
-    """The extraction of the features of one corpus and one modality. They are one stage, so media are decoded once."""
+    """One stage of the pipeline: extract all features of one modality from one corpus, so media are decoded once."""
 
     corpus: str
     modality: str
@@ -24,17 +24,17 @@ class Extraction:
 
     @property
     def folder(self) -> str:
-        """Folder of the caches."""
+        """Folder in which the stage writes the caches."""
         return f"{CACHES}/{self.corpus}/{self.modality}"
 
 
 @dataclass(frozen=True)
 class PaperTables:
-    """The tables of a paper on one corpus.
+    """One stage of the pipeline: reproduce the tables of a paper on one corpus.
 
     Attributes:
-        experiments: the experiments from which the rows are made: name -> params.
-        modalities: the modalities that the pipeline extracts.
+        experiments: the experiments on which the rows of the tables are based: name -> entry of params.yaml.
+        modalities: the modalities that the pipeline extracts from the corpus.
     """
 
     paper: str
@@ -44,22 +44,22 @@ class PaperTables:
 
     @property
     def complete(self) -> list[ExperimentParams]:
-        """The experiments whose modalities are all extracted."""
+        """The experiments that can run, because the pipeline extracts all their modalities."""
         return [e for e in self.experiments.values() if set(e.features) <= set(self.modalities)]
 
     @property
     def file(self) -> Path:
-        """The file that holds the rows."""
+        """Path of the JSON file to which the stage writes the rows of the tables."""
         return rows_file(DATA, self.paper, self.corpus)
 
     @property
     def name(self) -> str:
-        """Name of the tables, as in the name of their stage."""
+        """`PAPER-CORPUS`, which is part of the name of the stage."""
         return f"{self.paper}-{self.corpus}"
 
 
 def extractions_of(params: Params) -> list[Extraction]:
-    """Return the extractions of the pipeline, in the order of params.yaml."""
+    """Return the extractions of the pipeline, one for each corpus and modality, in the order of params.yaml."""
     found = []
     for corpus, entry in params.pipeline.items():
         named = dict.fromkeys(name for p in entry.profiles for name in profile_names(params, p, corpus))
@@ -78,26 +78,32 @@ def extractions_of(params: Params) -> list[Extraction]:
 
 
 def extractors_of(extractions: list[Extraction]) -> list[str]:
-    """Return the extractors that features of the pipeline use: `NAME`, or `NAME@SPLIT` for the one of a fold."""
+    """Return the names of the extractors that the features of these extractions use.
+
+    The extractor of a fold of a cross-validation is called `NAME@SPLIT`, all others `NAME`.
+    """
     return list(dict.fromkeys(name for e in extractions for f in e.features if (name := extractor_of(f))))
 
 
 def pretrain_stage(name: str) -> str:
-    """Return the name of the stage that trains an extractor. DVC takes no `@` and `/`, as in `NAME@FOLDS/GROUP`."""
+    """Return the name of the stage that trains an extractor.
+
+    Names such as `NAME@FOLDS/GROUP` are rewritten, because DVC allows no `@` and `/` in names of stages.
+    """
     return f"pretrain-{name.replace(SPLIT_MARK, '-').replace('/', '-')}"
 
 
 def extractor_of(feature: Feature) -> str | None:
-    """Return the name of the extractor (under `pretrain`) that a feature uses, or None."""
+    """Return the name of the extractor (entry of `pretrain` in params.yaml) that a feature uses; None if none."""
     name: str | None = getattr(feature.params, "pretrained", None)
     return name
 
 
 def experiments_of(params: Params) -> dict[str, ExperimentParams]:
-    """Return the experiments that get a stage, by name.
+    """Return the experiments that get a stage in the pipeline: name -> entry.
 
-    These are the experiments with `pipeline: true` whose corpus is in the pipeline with all their modalities. For an
-    experiment of a paper's file, the paper must be in the pipeline, too.
+    An experiment gets a stage if it has `pipeline: true`, and the pipeline extracts all its modalities of its corpus.
+    If the experiment stands in a paper's file, the paper must be in the pipeline, too.
     """
     return {name: e for name, e in params.experiments.items() if e.pipeline and _is_staged(name, e, params)}
 
@@ -111,7 +117,7 @@ def _is_staged(name: str, experiment: ExperimentParams, params: Params) -> bool:
 
 
 def tables_of(params: Params) -> list[PaperTables]:
-    """Return the tables of papers that the pipeline reproduces: those of each paper in the pipeline."""
+    """Return the tables that the pipeline reproduces: one `PaperTables` for each paper in it and each corpus."""
     found = []
     for corpus, entry in params.pipeline.items():
         for paper in entry.profiles:
@@ -125,10 +131,10 @@ def tables_of(params: Params) -> list[PaperTables]:
 
 
 def check_experiments(params: Params) -> None:
-    """Check that the pipeline extracts every feature that its experiments use.
+    """Check that the pipeline extracts every feature that its experiments use. Imported features are not checked.
 
     Raises:
-        ParamsError: features are not in the pipeline's profiles. The details name all of them.
+        ParamsError: features are in no profile (list of features) of the pipeline. The details name all of them.
     """
     found = []
     for name, experiment in experiments_of(params).items():
@@ -148,7 +154,7 @@ def check_experiments(params: Params) -> None:
 
 
 def _of_folds(experiment: ExperimentParams, params: Params) -> Iterator[str]:
-    """Yield `feature@fold` for each feature of a cross-validation whose extractor is trained anew for each fold."""
+    """Yield `feature@fold` for each fold of a cross-validation and each feature whose extractor it trains per fold."""
     if experiment.folds is None:
         return
     for feature in experiment.feature_names:
@@ -158,7 +164,7 @@ def _of_folds(experiment: ExperimentParams, params: Params) -> Iterator[str]:
         path = MANIFESTS / f"{experiment.corpus}.jsonl"
         if not path.is_file():
             raise ParamsError(
-                f"{path}: the pipeline needs it to know the folds {experiment.folds!r}, and it is absent",
+                f"the manifest {path} is absent, but the pipeline must read the folds {experiment.folds!r} from it",
                 hint=f"run `ercache scan {experiment.corpus}` first",
             )
         for fold in read_manifest(path).folds_of(experiment.folds):
@@ -166,7 +172,10 @@ def _of_folds(experiment: ExperimentParams, params: Params) -> Iterator[str]:
 
 
 def used_features(experiment: ExperimentParams, params: Params) -> list[str]:
-    """Return the features whose caches an experiment reads, with `feature@fold` for extractors of folds."""
+    """Return the names of the features whose caches an experiment reads.
+
+    A feature whose extractor is trained for each fold of a cross-validation gives one name per fold: `feature@fold`.
+    """
     folds = list(_of_folds(experiment, params))
     replaced = {name.partition(SPLIT_MARK)[0] for name in folds}
     names = [split_array_name(f)[0] for some in experiment.features.values() for f in some]

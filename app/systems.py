@@ -1,4 +1,4 @@
-"""Compare trained systems: each model with a reference model, and all modalities with each single modality."""
+"""Compare trained systems (models with their features): with a reference model, and with single modalities."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -23,12 +23,13 @@ P_VALUES: Final = ("p", "p_mcnemar")
 
 @dataclass(frozen=True)
 class System:
-    """An experiment of params.yaml that was trained, and its run.
+    """A system to compare: an experiment of params.yaml that was trained, with its scores.
 
     Attributes:
-        entry: the experiment in params.yaml.
-        run: content of `run.json` in the folder of the run.
-        folder: folder of the run.
+        name: name of the experiment.
+        entry: its entry in params.yaml.
+        run: content of `run.json` in the run folder: settings, scores and origin.
+        folder: the run folder.
     """
 
     name: str
@@ -43,7 +44,7 @@ class System:
 
     @property
     def place(self) -> tuple[str, str, str, str]:
-        """Corpus, task, label set and split. Two systems can be compared if all four are equal."""
+        """Four values: corpus, task, label set and split. Systems can be compared if all four are equal."""
         e = self.entry
         return e.corpus, task_label(e.task, e.epc_target), e.label_set, e.split
 
@@ -88,29 +89,30 @@ def comparable_groups(systems: Iterable[System]) -> list[list[System]]:
 
 
 def reference_of(group: list[System]) -> str:
-    """Name of the model that all other models of a group are compared with. It depends on the task."""
+    """Name of the model that all other models of a group are compared with: one for each task (erc, epc)."""
     return REFERENCES[group[0].entry.task]
 
 
 def rank_models(group: list[System]) -> Ranking | None:
     """Rank the models of a group by their mean rank over the test dialogues. None if there is only one model.
 
-    On each dialogue, the models are ranked by weighted F1. Of each model, the system with the most modalities counts.
+    On each dialogue, the models are ranked by weighted F1. If several systems have the same model, the one with the
+    most modalities is ranked.
     """
     fullest = _fullest(group)
     return rank_systems(list(_outcomes(fullest.values()).values())) if len(fullest) > 1 else None
 
 
 def against_reference(group: list[System]) -> list[dict[str, Any]]:
-    """Compare every model with the reference model (see `reference_of`). The best model comes first.
+    """Compare every model with the reference model of its task (see `reference_of`).
 
-    Of each model, the system with the most modalities is compared.
+    If several systems have the same model, the one with the most modalities is compared.
 
     Returns:
-        One dictionary per model with `system`, `model`, `modalities`, `parameters`, `seeds`, `validation`, `test`
-            (`{"mean", "std", "ci95"}` for each metric), `marks` and `deviations` (from the paper of the model; None
-            if it has no paper). All but the reference also have `difference`, `ci95`, `p` and `p_mcnemar`. The p values
-            are Holm-corrected over all models.
+        One dictionary per model, sorted by test score, best first. Each has `system`, `model`, `modalities`,
+            `parameters`, `seeds`, `validation` and `test` (`{"mean", "std", "ci95"}` for each metric), `marks` and
+            `deviations` (from the paper of the model; None if it has no paper). All but the reference also have
+            `difference`, `ci95`, `p` and `p_mcnemar`. The p values are Holm-corrected over all models.
     """
     fullest = _fullest(group)
     outcomes = _outcomes(fullest.values())
@@ -129,10 +131,10 @@ def against_single(group: list[System]) -> list[dict[str, Any]]:
     """Compare each single-modality system to the system of the same model that has the most modalities.
 
     Returns:
-        One dictionary per single-modality system, with the fields of `against_reference` and two more. `full` is the
-            name of the system with the most modalities. `difference` is its score minus the score of the
-            single-modality system. `better` says whether the system with the most modalities is significantly better:
-            its Holm-corrected p value is below LEVEL.
+        One dictionary per single-modality system, with the fields of `against_reference`. Here, `difference` is the
+            score of the system with the most modalities minus the score of the single-modality system. Two fields are
+            new: `full`, the name of the system with the most modalities; and `better`, whether it is significantly
+            better (Holm-corrected p value below 0.05).
     """
     fullest = _fullest(group)
     pairs = [

@@ -1,4 +1,4 @@
-"""Live table of training runs on stderr, one row per seed; plain lines if stderr is not a terminal."""
+"""Show the progress of training runs on stderr: a live table with one row per run, or lines if it is no terminal."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -33,9 +33,9 @@ class _TrainingRow:
     Attributes:
         what: name of the training run.
         epoch: scores of its last finished epoch, and the best epoch so far.
-        since: time of the first report, in seconds of the monotonic clock.
-        now: time of the last report, in seconds of the monotonic clock.
-        first: number of the first epoch that was reported.
+        since: time at which its first epoch was reported, in seconds of the monotonic clock.
+        first: number of this epoch.
+        now: time at which its last epoch was reported, in seconds of the monotonic clock.
     """
 
     what: str
@@ -53,7 +53,7 @@ class _TrainingRow:
 
 @contextmanager
 def training_table() -> Iterator[ShowEpoch]:
-    """Context manager: show the live table. It stays on the screen at the end, also after Ctrl-C.
+    """Context manager: show the live table of training runs. It stays on the screen at the end, also after Ctrl-C.
 
     Yields:
         A function to call after every epoch, with the name of the training run and an `EpochReport` of its last epoch.
@@ -81,7 +81,13 @@ def training_table() -> Iterator[ShowEpoch]:
 
 
 def _table(rows: Sequence[_TrainingRow], room: int, bars: bool) -> RenderableType:
-    """Draw the unfinished training runs, and as many of the last finished ones as fit on the screen."""
+    """Draw the table: all unfinished training runs, and as many of the last finished ones as fit on the screen.
+
+    Args:
+        rows: all training runs.
+        room: number of rows that fit on the screen.
+        bars: whether to show a progress bar in each row.
+    """
     if not rows:
         return Text("waiting for the first epoch", style="dim")
     running = sum(not row.epoch.finished for row in rows)
@@ -125,19 +131,19 @@ def _title(score: str) -> str:
 
 
 def _speed(rate: float | None) -> str:
-    """Write a speed as a text: epochs per second, or seconds per epoch if an epoch takes more than one second."""
+    """Return a speed as a text: epochs per second, or seconds per epoch if an epoch takes more than one second."""
     if rate is None:
         return ""
     return f"{rate:.1f}/s" if rate >= 1 else f"{1 / rate:.1f} s each"
 
 
 def _left(row: _TrainingRow) -> str:
-    """Write the time until the last possible epoch as a text. Early stopping may end the run sooner."""
+    """Return the time until the last allowed epoch as a text. Early stopping may end the training run sooner."""
     if row.rate is None:
         return ""
     return clock((row.epoch.last - row.epoch.number) / row.rate)
 
 
 def _last(epoch: "EpochReport") -> int:
-    """Number of the last epoch of a training run. For an unfinished run, the largest possible number."""
+    """Return the number of the last epoch of a training run: of an unfinished run, the last one that is allowed."""
     return epoch.number if epoch.finished else epoch.last

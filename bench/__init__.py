@@ -1,1 +1,1 @@
-"""Benchmarks of ercache: each one measures ercache and a reference in the same run."""
+"""Benchmarks of ercache: each one measures ercache and, in the same run, a reference such as plain research code."""

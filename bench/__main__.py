@@ -101,9 +101,13 @@ def _machine_sentence(on: Mapping[str, Any]) -> str:
 
 
 def _tables(values: Mapping[str, Any]) -> list[str]:
-    """Return Markdown tables: one of all single figures, then one for each family.
+    """Make the Markdown tables of one benchmark: a table of all single figures, then a table for each family.
 
-    A family is a group of mappings side by side, such as one mapping of figures for each encoder.
+    A family is a group of entries with the same kind of figures, such as the speeds of each encoder. Each entry is a
+    row of its table.
+
+    Args:
+        values: name -> figure, or name -> nested mapping of figures.
     """
     plain, families = [], []
     for name, value in _flat(values):
@@ -124,9 +128,9 @@ def _grid(head: Sequence[str], rows: Mapping[str, Mapping[str, Any]]) -> list[st
 
 
 def _flat(values: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, Any]]:
-    """Yield each figure of nested mappings with its dotted name.
+    """Yield each figure of nested mappings as a pair: dotted name (such as `naive.seconds`) and value.
 
-    A family (several mappings of figures side by side, such as one for each encoder) is yielded as a whole.
+    A family (several entries with the same kind of figures, such as one for each encoder) is yielded as a whole.
     """
     for key, value in values.items():
         if _is_family(value):

@@ -71,7 +71,7 @@ def _moved(u: Utterance, folder: str, more: str) -> Utterance:
     Args:
         u: the utterance.
         folder: name of the subfolder.
-        more: words to append to the text.
+        more: words to append to the text, so that copies of an utterance have different texts.
     """
 
     def ref(old: MediaRef | None) -> MediaRef | None:
@@ -86,8 +86,10 @@ def _moved(u: Utterance, folder: str, more: str) -> Utterance:
 def multiplied(manifest: Manifest, source: Path, root: Path, times: int, prefix: str = "copy") -> Manifest:
     """Make a larger corpus: copy all media files and utterances several times. Each copied file has another digest.
 
+    The digests differ so that ercache computes the features of every copy.
+
     Args:
-        manifest: the corpus to copy.
+        manifest: manifest of the corpus to copy.
         source: media folder of this corpus.
         root: media folder of the larger corpus; created here.
         times: number of copies of each file.

@@ -1,8 +1,8 @@
 """Benchmark of each encoder's speed on one CPU core (or a GPU), and the share of the time inside its networks.
 
-Media are decoded and faces found before the measurement. Every network has its full size; its weights are random if the
-checkpoint is missing. `of_forward` is the share of the time inside the networks. The remaining time prepares inputs
-(tokens, spectrograms, crops) and processes outputs.
+Media are decoded and faces found before the time is measured. Every network has its full size; its weights are random
+if the checkpoint is missing. The figure `of_forward` is the share of the time inside the networks. In the remaining
+time, the encoder prepares inputs (tokens, spectrograms, crops) and processes outputs.
 """
 
 import functools
@@ -71,7 +71,18 @@ def runnable() -> Iterator[str]:
 
 
 def measure_one(key: str, folder: Path, manifest: Manifest, device: str) -> dict[str, float]:
-    """Measure one encoder with default params: speed, size of its values, and the share of the time in its networks."""
+    """Measure the speed of one encoder with default params, and the size of its values.
+
+    Args:
+        key: key of the encoder.
+        folder: folder with the media of the clips.
+        manifest: manifest of the clips.
+        device: name of a torch device, such as `cpu` or `cuda:0`.
+
+    Returns:
+        `utterances_per_second`; `kilobytes_per_utterance`, the size of the values of an utterance; `of_forward`, the
+        share of the time inside networks, if the encoder has networks.
+    """
     entry = FeatureParams.model_validate({"encoder": key})
     (feature,) = features_of(Params(features={"it": entry}, faces=POLICY), ["it"], SEED)
     samples = samples_for(feature, folder, manifest, device)

@@ -2,8 +2,8 @@
 
 - naive: the script bench/naive.py, start-up included.
 - ours: ercache's extraction with an empty store, start-up included.
-- floor: the time of decoding alone, plus the time of face detection and networks alone, in as many processes as ercache
-  uses for each. Start-up, loading of networks, digests, store and packing of results do not count.
+- floor: the time of decoding alone, plus the time of face detection and networks alone, each in as many processes as
+  ercache uses for this work. Start-up, loading of networks, digests, store and packing of results do not count.
 - memory: ercache again, on these files and on many copies of them; the memory is sampled. Sampling costs time, so these
   runs give no seconds. RSS, summed over the processes, counts shared memory several times; PSS counts it once.
 
@@ -53,11 +53,11 @@ def measure(
         device: name of a torch device, such as `cpu` or `cuda:0`.
 
     Returns:
-        Figures for docs/benchmarks.json. `share_of_floor` is the floor's time divided by ercache's time; since only
-        ercache's time includes the start-up, it is low for short runs. `share_of_floor_after_start` leaves out the
-        start-up and the first clip of every worker. With too few clips, it is None, and so is `projected_meld_hours`.
-        The seconds of a stage are summed over processes for the naive script and the floor; for ercache they are the
-        time in which at least one process was in the stage.
+        Figures for docs/benchmarks.json. `share_of_floor` is the floor's time divided by ercache's time; it is low for
+        short runs, since only ercache's time includes the start-up. `share_of_floor_after_start` leaves out the
+        start-up and the first clip of every worker. `projected_meld_hours` is the estimated time for all of MELD. These
+        two are None if there are too few clips. `seconds` has the time of each stage (decode, faces, ...): for the
+        naive script and the floor summed over processes, for ercache the time in which any process was in the stage.
 
     Raises:
         WorkError: a child process failed; the message shows the end of its output.
@@ -121,12 +121,13 @@ def measure_memory(job: BenchJob, manifest: Manifest, scale: int) -> dict[str, A
     """Measure the peak memory of ercache's extraction, and how much it grows with several copies of every clip.
 
     Args:
-        job: the job of the benchmark.
-        manifest: the clips.
+        job: which features to extract, and how.
+        manifest: manifest of the clips.
         scale: number of copies of every clip.
 
     Returns:
-        Peak RSS and PSS in megabytes for the clips alone, and for both the ratio of the copies' peak to this peak.
+        Four figures: peak RSS and peak PSS in megabytes when the clips alone are extracted; and for each of the two,
+        the peak with all copies divided by this peak.
     """
     root = job.folder / "copies"
     few, many = job.folder / "base.jsonl", job.folder / "copies.jsonl"
@@ -143,7 +144,11 @@ def measure_memory(job: BenchJob, manifest: Manifest, scale: int) -> dict[str, A
 
 
 def run_naive(job: BenchJob) -> dict[str, Any]:
-    """Extract the features of the job with the naive script (bench/naive.py); return its threads, files and seconds."""
+    """Extract the features of the job with the naive script (bench/naive.py).
+
+    Returns:
+        The fields of `bench.naive.Account`: number of threads, written files, seconds of each stage, missing results.
+    """
     from bench.naive import NaiveClip, extract, extract_sounds
 
     def at(ref: MediaRef | None) -> Path | None:
@@ -161,7 +166,8 @@ def run_ours(job: BenchJob) -> dict[str, Any]:
     """Extract the features of the job with ercache, with an empty store.
 
     Returns:
-        Seconds of the run; seconds of each stage, from the engine's trace; the number of results; what is missing.
+        `engine_seconds`, the seconds of the run; `seconds` of each stage, from the engine's trace; `units`, the number
+        of results (one feature of one utterance each); `missing`, a line with the reason for each missing result.
     """
     from extract.engine import extract_corpus
 
@@ -195,12 +201,16 @@ def reasons(missing: Iterable[str]) -> dict[str, int]:
 
 
 def stage_seconds(rows: Iterable[str]) -> dict[str, float]:
-    """Compute from a trace how long each stage was active in at least one process: stage -> seconds.
+    """Compute how long each stage of an extraction (decode, faces, ...) was active in at least one process.
 
     Stages overlap in time, so their sum is longer than the run.
 
     Args:
-        rows: lines of the trace; each is JSON with `seconds`, `stage`, `event` (begin, end) and `what`.
+        rows: lines of the trace that the engine wrote. Each is JSON: a stage begins or ends (`event`) at a time
+            (`seconds`).
+
+    Returns:
+        Stage -> seconds.
     """
     open_spans: Counter[str] = Counter()
     since: dict[str, float] = {}

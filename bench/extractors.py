@@ -1,8 +1,9 @@
-"""Benchmark of speech extractors on EMO-DB: metric learning, cross-entropy and MFCC statistics on unseen speakers.
+"""Benchmark of speech extractors on EMO-DB: how well do their embeddings show the emotions of unseen speakers?
 
-Each of three folds holds out other speakers for the test. One of the remaining speakers is the validation data, which
-choose epoch and learning rate. A linear probe, fitted on all speakers that are not held out, is scored once on the
-test. Each trained extractor is a line of the log; a killed run continues from the log.
+Metric learning and cross-entropy are compared with MFCC statistics. In each of three folds, two or three speakers are
+held out for the test. One other speaker is the validation data, which choose epoch and learning rate. A linear probe,
+fitted on all speakers that are not held out, is scored once on the test. Each trained extractor is a line of the log; a
+killed run continues from the log.
 
     python -m bench.extractors ../shared/media/emodb --log docs/extractors.jsonl --page docs/extractors.md
 """
@@ -95,7 +96,10 @@ def read(root: Path, size: str) -> Corpus:
 
 
 def config_of(method: str, size: str) -> AudioConfig:
-    """Return the training config of one method; the methods differ only in the loss."""
+    """Return the training config of one method: `cross_entropy`, or a margin of the metric learning loss.
+
+    The methods differ only in the loss. `size` is the size of the mel images: `paper`, `small` or `tiny`.
+    """
     common: dict[str, Any] = {"size": size, "init": "scratch", "images": 8, "passes": 2, "variants": VARIANTS}
     if method == "cross_entropy":
         return AudioConfig(**common, objective="cross_entropy")
@@ -106,6 +110,15 @@ def embedded(
     corpus: Corpus, fold: str, method: str, rate: float, seed: int, size: str, epochs: int
 ) -> tuple[Trained, EmbeddingSet]:
     """Train one extractor on the training speakers of a fold.
+
+    Args:
+        corpus: all recordings.
+        fold: number of the fold, a key of `FOLDS`.
+        method: the loss, see `config_of`.
+        rate: learning rate.
+        seed: seed of the training.
+        size: size of the mel images.
+        epochs: number of epochs.
 
     Returns:
         Two values: the trained extractor, and the embeddings that it gives for all recordings of the corpus.
@@ -122,9 +135,13 @@ def embedded(
 def trained(
     corpus: Corpus, fold: str, method: str, rate: float, seed: int, size: str, epochs: int, outer: bool
 ) -> dict[str, Any]:
-    """Train one extractor on a fold, and score a linear probe on its embeddings; return a line for the log.
+    """Train one extractor on a fold, and score a linear probe on its embeddings.
 
-    With `outer`, the scores are those on the held-out speakers; otherwise (tuning) on the validation speaker.
+    If `outer`, the probe is tested on the held-out speakers; otherwise on the validation speaker, to choose the
+    learning rate.
+
+    Returns:
+        A line for the log: settings, scores and seconds.
     """
     began = time.perf_counter()
     result, embeddings = embedded(corpus, fold, method, rate, seed, size, epochs)
@@ -181,7 +198,8 @@ def baseline(corpus: Corpus, fold: str) -> dict[str, Any]:
 def best_rate(rows: Sequence[Mapping[str, Any]], fold: str, method: str, size: str, epochs: int) -> float:
     """Return the learning rate that scored best on a fold's validation speaker, according to the log.
 
-    The score is the unweighted average recall (UAR) of a linear probe. In a tie, the smaller rate wins.
+    The score is the unweighted average recall (UAR) of a linear probe. In a tie, the smaller rate wins. Only
+    `similarity` and `cross_entropy` are tuned; other methods take the rate of `similarity`.
     """
     asked = (fold, method if method in TUNED else TUNED[0], size, epochs)
     tried = {

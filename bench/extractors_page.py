@@ -73,7 +73,7 @@ def _complete_seeds(outer: Sequence[Row]) -> list[int]:
 
 
 def _cells(rows: Sequence[Row], method: str, metric: str) -> np.ndarray:
-    """Collect the values of one metric that a method scored, as an array [number of folds, number of seeds]."""
+    """Collect the scores of one training method in one metric, as an array [number of folds, number of seeds]."""
     mine = [r for r in rows if r["method"] == method]
     folds, seeds = (sorted({r[k] for r in mine}) for k in ("fold", "seed"))
     found = {(r["fold"], r["seed"]): r[metric] for r in mine}

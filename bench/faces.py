@@ -42,10 +42,16 @@ Frames = tuple[Frame, ...]  # of a clip, in order of time
 
 
 def measure(folder: Path) -> dict[str, Any]:
-    """Measure the recall of every face policy on each kind of frames, and its speed with one and two threads.
+    """Measure every face policy (settings of face detection): recall of the main face, and frames per second.
+
+    Recall is measured on frames of demo clips and real clips, on photographs, and on pictures with small faces. Speed
+    is measured with one and two threads.
 
     Args:
         folder: scratch folder for the generated demo clips.
+
+    Returns:
+        Figures for docs/benchmarks.json.
     """
     import torch
 
@@ -110,7 +116,7 @@ def photograph(name: str) -> Image:
 
 
 def photographs() -> list[Image]:
-    """Return photographs with one face: three sizes of one photograph and another one, each also mirrored."""
+    """Return eight pictures with one face: three versions of one photograph, another photograph, and all mirrored."""
     astronaut, camera = photograph("astronaut"), photograph("camera")
     sizes = [astronaut, astronaut[::2, ::2], astronaut[:300, 80:400], camera]
     return [np.ascontiguousarray(picture) for size in sizes for picture in (size, size[:, ::-1])]
@@ -190,9 +196,9 @@ def recalls(finders: Mapping[str, Finder], images: Sequence[Image]) -> dict[str,
 
 
 def recall_when_followed(find: Finder, clips: Sequence[Frames]) -> float:
-    """Compute the recall of the main face over all frames of clips, with detection on only some of the frames.
+    """Compute the recall of the main face over all frames of clips, if faces are detected on only some frames.
 
-    Between the frames with detection, the boxes of the faces are interpolated.
+    On the frames between them, the boxes of the faces are interpolated.
     """
     rows = [row for clip in clips for row in follow(find, clip, EVERY)]
     return recall(rows, reference([frame.image for clip in clips for frame in clip]))

@@ -31,7 +31,8 @@ class Work:
     Attributes:
         job: which features to extract from which corpus, and how.
         features: name of the feature -> feature.
-        shards: each shard as a pair: its utterances; name of the feature -> indices of the utterances to encode.
+        shards: for each shard two values: its utterances, and a dict from the name of a feature to the indices of the
+            utterances for which it must be encoded.
     """
 
     job: BenchJob
@@ -64,7 +65,7 @@ def decode_only(root: Path, file: "FileRequest", limits: Limits) -> int:
 
 @dataclass
 class Lane:
-    """What a worker process holds before the time is measured.
+    """What a worker process loads into memory before the time of networks is measured.
 
     Attributes:
         work: the shards (groups of utterances).

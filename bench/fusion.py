@@ -50,13 +50,16 @@ SIZES: Final[dict[str, tuple[dict[str, int], str]]] = {
 
 
 def measure(_folder: Path, models: Iterable[str] = tuple(SIZES), scale: float = 1.0) -> dict[str, Any]:
-    """Measure the seconds of a training epoch for every model and its reference, and how the time is divided.
+    """Measure the seconds of a training epoch for every model and its reference.
 
-    The steps are `data`, `forward`, `backward` and `step` (optimizer).
+    The time is divided into making batches (`data`), `forward`, `backward`, and the optimizer's `step`.
 
     Args:
         models: keys of the models.
-        scale: fraction of MELD's number of dialogues to use; below 1 in tests.
+        scale: number of dialogues, as a fraction of MELD's train dialogues; below 1 in tests.
+
+    Returns:
+        Key of the model -> its figures.
     """
     found = {}
     for key in models:
@@ -66,9 +69,14 @@ def measure(_folder: Path, models: Iterable[str] = tuple(SIZES), scale: float = 
 
 
 def measure_model(key: str, preset: str, subset: Subset) -> dict[str, Any]:
-    """Measure the seconds of one epoch of a model, and of the same model written plainly (bench/peers.py).
+    """Measure the seconds of one epoch of a model, and of the same model written as usual in research (bench/peers.py).
 
     Both get as many threads as `ercache train` would use.
+
+    Args:
+        key: key of the model.
+        preset: sizes of the model, such as `small`.
+        subset: the training data.
     """
     entry = MODELS[key]
     torch.manual_seed(0)
@@ -82,7 +90,8 @@ def _measured(key: str, model: nn.Module, subset: Subset) -> dict[str, Any]:
     difference = largest_difference(model, peers.FORWARDS[key], padded)
     if difference > 1e-5:
         raise WorkError(
-            f"{key}: the reference and ercache's model give different logits (by {difference}); correct bench/peers.py"
+            f"model {key}: the logits of the reference (bench/peers.py) and of ercache differ by {difference}; correct "
+            "the reference"
         )
     order = torch.Generator().manual_seed(0)
 
@@ -125,11 +134,11 @@ def largest_difference(model: nn.Module, forward: peers.Forward, padded: PaddedB
 def epoch(
     model: nn.Module, forward: Callable[[Batch], Tensor], batches: Iterable[Batch], *, fused: bool
 ) -> dict[str, float]:
-    """Train a model for one epoch, and measure its steps.
+    """Train a model for one epoch, and measure the seconds of each step.
 
     Args:
         model: the model to train.
-        forward: computes the logits of a batch.
+        forward: function that computes the logits of a batch with this model.
         batches: the batches of the epoch.
         fused: use the fused implementation of AdamW.
 
@@ -166,7 +175,7 @@ def meld_shaped(widths: dict[str, int], scale: float = 1.0, seed: int = 0) -> Su
 
     Args:
         widths: modality -> feature size.
-        scale: fraction of MELD's number of dialogues.
+        scale: number of dialogues, as a fraction of MELD's train dialogues.
         seed: seed of the random numbers.
     """
     rng = np.random.default_rng(seed)

@@ -29,7 +29,7 @@ class BenchJob(Strict):
         manifest: path of the manifest file.
         encoder_set: name of the set of features, a key of `bench.sets.SETS`.
         engine: params of ercache's extraction engine.
-        policy: face policy of ercache.
+        policy: settings of ercache's face detection (face policy).
         device: name of a torch device, such as `cpu` or `cuda:0`.
     """
 
@@ -42,7 +42,7 @@ class BenchJob(Strict):
     device: str
 
     def features(self) -> "list[Feature]":
-        """Return the features of the job's set, with the job's face policy."""
+        """Return the features (encoder, params and weights) that the job extracts."""
         from bench.sets import features
 
         return features(self.encoder_set, self.policy)
@@ -80,8 +80,8 @@ def run_child(role: str, job: BenchJob, name: str, watched: bool = False) -> dic
     if code != 0:
         lines = (folder / "output.txt").read_text(encoding="utf-8", errors="replace").splitlines()
         raise WorkError(
-            f"the benchmark process `bench.extract {role}` failed with exit status {code}; correct the error in "
-            "its output",
+            f"the benchmark process `bench.extract {role}` failed with exit status {code}; the last lines of its "
+            "output say why",
             details=lines[-20:],
         )
     answer: dict[str, Any] = json.loads((folder / "answer.json").read_bytes())

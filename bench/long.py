@@ -49,7 +49,7 @@ def measure(
     cues: int = CUES,
     size: str = SIZE,
 ) -> dict[str, Any]:
-    """Measure a recording in one file format (container).
+    """Make a long recording in one file format (container), and measure decoding, scanning and extracting it.
 
     Args:
         folder: scratch folder with room for the recording.
@@ -111,7 +111,17 @@ def join(group: Path, path: Path, minutes: int) -> None:
 
 
 def make_project(folder: Path, container: str, minutes: int, cues: int) -> Path:
-    """Make a project folder with params.yaml and subtitles; return the path at which the recording must be put."""
+    """Make a project folder with params.yaml, and a subtitle for every utterance of the recording.
+
+    Args:
+        folder: the project folder; created here.
+        container: file name suffix of the recording.
+        minutes: length of the recording in minutes.
+        cues: number of utterances.
+
+    Returns:
+        The path at which the recording must be put.
+    """
     root = folder / "media"
     (folder / "extract").mkdir(parents=True)
     root.mkdir()
@@ -176,7 +186,7 @@ def run_ffmpeg(*arguments: str) -> None:
     done = subprocess.run(command, capture_output=True, text=True, errors="replace")
     if done.returncode != 0:
         raise WorkError(
-            f"ffmpeg failed with exit status {done.returncode}; correct the error in its output",
+            f"ffmpeg failed with exit status {done.returncode}; the last lines of its output say why",
             details=done.stderr.splitlines()[-20:],
         )
 
@@ -189,7 +199,8 @@ def run_ercache(project: Path, *arguments: str) -> dict[str, Any]:
         arguments: command-line arguments, with `--json`.
 
     Returns:
-        `seconds`; `answer`, the JSON data that the command prints; the memory peaks `peak_rss_mb` and `peak_pss_mb`.
+        `seconds`, the time of the command; `answer`, the JSON data that it printed; `peak_rss_mb` and `peak_pss_mb`,
+        the peak memory of its processes in megabytes.
 
     Raises:
         WorkError: the command failed; the message shows the end of its output.
@@ -207,7 +218,7 @@ def run_ercache(project: Path, *arguments: str) -> dict[str, Any]:
         err.seek(0)
         if code != 0:
             raise WorkError(
-                f"`ercache {arguments[0]}` failed with exit status {code}; correct the error in its output",
+                f"`ercache {arguments[0]}` failed with exit status {code}; the last lines of its output say why",
                 details=err.read().splitlines()[-20:],
             )
         return {"seconds": seconds, "answer": json.loads(out.read()), **peaks}

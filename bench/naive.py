@@ -49,7 +49,7 @@ Result = TypeVar("Result")
 
 @dataclass(frozen=True)
 class NaiveClip:
-    """An utterance as published code stores it: a text, a video file and an audio file of its own."""
+    """An utterance as published code stores it: a text, and its own video and audio file (None if it has none)."""
 
     id: str
     text: str | None
@@ -74,7 +74,7 @@ class Account:
     missing: list[str] = field(default_factory=list)
 
     def timed(self, stage: str, work: Callable[[], Result]) -> Result:
-        """Call the function `work`, add its seconds of wall clock to those of a stage, and return its result."""
+        """Return the result of the function `work`; add the seconds that it took to a stage (such as `decode`)."""
         began = time.perf_counter()
         try:
             return work()
@@ -89,7 +89,7 @@ def extract(clips: Sequence[NaiveClip], features: Sequence[Feature], out: Path, 
         clips: the clips.
         features: the features to extract.
         out: output folder; gets one subfolder for each feature.
-        limits: limits on media files.
+        limits: limits per clip, such as its longest duration.
     """
     import torch
 

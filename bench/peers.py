@@ -2,7 +2,8 @@
 
 A DataLoader stacks and pads the utterances of each batch. Recurrent networks loop over directions, turns and
 participants, with one cell call for each. Attention weights are computed explicitly, and the optimizer is torch's
-default. Each function runs ercache's model with the model's own weights; the logits agree to 1e-5.
+default. Each function computes the logits of one of ercache's models from the weights of this model; they agree with
+the model's own logits to 1e-5.
 """
 
 import itertools
@@ -265,7 +266,7 @@ def mmgcn(model: Mmgcn, batch: Batch) -> Tensor:
 
 
 def as_it_is(model: nn.Module, batch: Batch) -> Tensor:
-    """Compute the logits with the model's own forward: for these models, the reference differs only in data loading."""
+    """Compute the logits with the forward pass of ercache's model; so the reference differs only in data loading."""
     logits: Tensor = model(batch)
     return logits
 

@@ -35,6 +35,12 @@ def measure(
     """Measure the training speed of the audio, visual and text extractor: examples per second, and hours per corpus.
 
     Without a GPU, the result says only that the benchmark was skipped.
+
+    Args:
+        device: name of a torch device.
+        size: size of the audio and the visual extractor.
+        text: size of the text extractor.
+        examples: number of training examples.
     """
     if device == "cuda" and not torch.cuda.is_available():
         return {"skipped": SKIPPED}

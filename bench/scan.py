@@ -1,8 +1,8 @@
 """Benchmark of scanning a corpus: a table of 200,000 utterances is scanned twice; then the manifest is read.
 
 The reference is reading the same table with Python's csv module; `scan_over_csv` is the time of a scan divided by the
-time of this reading. The steps also run on a corpus of a tenth of the size: the difference shows how many bytes of
-memory each utterance needs. `*_looks` counts the media files that were opened.
+time of the reference. All steps also run on a corpus of a tenth of the size: the difference in peak memory shows how
+many bytes each utterance needs. The figures `scan_looks` and `rescan_looks` count the media files that a scan opened.
 """
 
 import csv
@@ -35,6 +35,7 @@ def corpus(folder: Path, utterances: int = UTTERANCES, files: int = FILES) -> No
     Args:
         folder: the folder to write to.
         utterances: number of utterances in the table.
+        files: number of sound files.
     """
     folder.mkdir(parents=True)
     each = utterances // files
@@ -54,7 +55,7 @@ def corpus(folder: Path, utterances: int = UTTERANCES, files: int = FILES) -> No
 
 
 def measure(folder: Path, utterances: int = UTTERANCES, fewer: int = FEWER) -> dict[str, Any]:
-    """Measure seconds and peak memory of three steps: a scan, a second scan, and reading the manifest.
+    """Measure seconds and peak memory of three steps: a first scan, a second scan, and reading the manifest.
 
     The memory is sampled while a step runs, and summed over its processes.
 

@@ -1,9 +1,10 @@
 """Benchmark of training on token sequences, with and without length buckets (fusion/layers/length_buckets.py).
 
-The reference is the same model on the same batches without buckets: every utterance is padded to the longest utterance
-of the batch. The dialogues are those of bench/fusion.py; numbers of tokens are distributed as in MELD's training set,
-with vectors of the size of `text/minilm`. Models have the preset `small`; a batch has 32 dialogues. Times are seconds
-of one training epoch without validation (median of several epochs).
+A length bucket is a group of utterances with similar numbers of tokens, which are padded together. The reference is
+the same model on the same batches without buckets: every utterance is padded to the longest utterance of the batch.
+The dialogues are those of bench/fusion.py. Numbers of tokens are distributed as in MELD's training set; the vectors of
+tokens have the size of `text/minilm`. Models have the preset `small`; a batch has 32 dialogues. Times are seconds of
+one training epoch without validation (median of several epochs).
 """
 
 from collections.abc import Iterable, Iterator
@@ -39,7 +40,7 @@ def measure(_folder: Path, models: Iterable[str] = MODELS_OF_WORDS, scale: float
 
     Args:
         models: keys of the models.
-        scale: fraction of MELD's number of dialogues to use; below 1 in tests.
+        scale: number of dialogues, as a fraction of MELD's train dialogues; below 1 in tests.
     """
     subset = of_words(scale)
     return {key: _measured(key, subset) for key in models}
@@ -54,7 +55,8 @@ def _measured(key: str, subset: Subset) -> dict[str, Any]:
         difference = largest_difference(model, padded)
         if difference > 1e-5:
             raise WorkError(
-                f"{key}: logits with and without length buckets differ by {difference}; correct the model's use of them"
+                f"model {key}: logits with and without length buckets differ by {difference}; correct fusion/layers/"
+                "length_buckets.py or the model"
             )
         ours, theirs = zip(*(_both(model, padded) for _ in range(ROUNDS)), strict=True)
     seconds, reference = (sorted(found)[ROUNDS // 2] for found in (ours, theirs))

@@ -1,4 +1,7 @@
-"""The sets of features that bench/extract.py measures. Networks whose weights are in no package have random weights."""
+"""The sets of features that bench/extract.py extracts.
+
+The weights of a network are random, unless they are part of an installed Python package.
+"""
 
 from collections.abc import Mapping
 from typing import Any, Final, Literal

@@ -1,7 +1,7 @@
 """Check a zip archive from an untrusted source by its table of contents, before anything is unpacked.
 
-The table states the unpacked size of every file in the archive, and Python unpacks at most that many bytes. Refusing
-archives with large stated sizes therefore limits memory and disk use.
+The table of contents states the unpacked size of every file in the archive, and Python unpacks at most that many bytes.
+Refusing archives with large stated sizes therefore limits memory and disk use.
 """
 
 import zipfile
@@ -47,7 +47,7 @@ def members_of(path: Path, packed: bool = True) -> dict[str, zipfile.ZipInfo]:
             raise BadArchive(f"it lists {_shown(info)} twice")
         found[info.filename] = info
     if sum(info.compress_size for info in infos) > size:
-        raise BadArchive("its members overlap: they are larger than the archive")
+        raise BadArchive("the files in it overlap: together they are larger than the archive")
     claimed = sum(info.file_size for info in infos)
     if claimed > max(ALWAYS_ALLOWED, MAX_RATIO * size):
         raise BadArchive(

@@ -2,7 +2,7 @@
 
     <array>/values  [sum T, ...]   rows of all utterances, one utterance after the other
     <array>/offsets [N + 1]        int64; utterance i owns the rows values[offsets[i]:offsets[i + 1]]
-    index           [N]            id, status, reason, number of frames, key and content digest of each utterance
+    index           [N]            what is known about each utterance, see `Entry`
 
 The file holds N utterances. Each may have any number T of rows. The first 512 bytes (HDF5's user block) hold a file
 signature and the sha256 of all later bytes. An utterance without the feature has a status that says so, and no rows. A
@@ -147,7 +147,8 @@ class CacheFile:
         lacking = {"corpus", "part", "feature"} - set(self.provenance)
         if lacking:
             raise CacheError(
-                f"{self.path}: its provenance lacks {', '.join(sorted(lacking))}; extract the feature again"
+                f"{self.path}: its provenance (how the feature was computed) lacks {', '.join(sorted(lacking))}; "
+                "extract the feature again"
             )
         index = _plain_dataset(self._file, "index")
         if index.ndim != 1 or index.nbytes > os.path.getsize(self.path):
@@ -286,7 +287,8 @@ def _plain_dataset(group: h5py.Group, name: str) -> h5py.Dataset:
         )
     if data.nbytes > data.id.get_storage_size():  # HDF5 would return zeros for data that was never written
         raise CacheError(
-            f"{group.file.filename}: {name!r} has shape {list(data.shape)}, more than the file holds: extract again"
+            f"{group.file.filename}: damaged (array {name!r} states the shape {list(data.shape)}, but the file holds "
+            "fewer values); extract the feature again"
         )
     return data
 
@@ -335,10 +337,10 @@ def sealed_digest(path: Path) -> str:
 
 
 def verify_cache(path: Path, ids: Sequence[str] | None = None) -> list[str]:
-    """Check a cache file: the sha256 of the file, the sha256 of each utterance, and the ids.
+    """Check a cache file against the digests in it: the sha256 of the whole file, and the sha256 of each utterance.
 
     Args:
-        ids: expected ids in manifest order. If None, the ids are not checked.
+        ids: ids of the utterances that the file should have, in manifest order. If None, the ids are not checked.
 
     Returns:
         A list with one sentence per problem; empty if the file is good.

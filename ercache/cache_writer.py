@@ -101,8 +101,9 @@ def _size_bound(
     offsets: Mapping[str, NDArray[np.int64]],
     provenance: int,
 ) -> int:
-    """Compute a size in bytes that the cache file cannot exceed. Strings count twice, because HDF5 stores them with
-    gaps.
+    """Compute a size in bytes that the cache file cannot exceed, to reserve disk space before writing.
+
+    Strings count twice, because HDF5 stores them with gaps.
     """
     values = sum(
         int(offsets[s.name][-1]) * int(np.prod(s.shape, dtype=np.int64)) * np.dtype(s.dtype).itemsize
@@ -147,11 +148,12 @@ class _ArrayWriter:
     def add(self, utterance: str, rows: Array, length: int) -> None:
         spec = self.spec
         if rows.shape != (length, *spec.shape) or rows.dtype != np.dtype(spec.dtype):
-            raise CacheError(f"array {spec.name} of {utterance!r}: {rows.dtype}{list(rows.shape)} does not fit "
-                             f"{length} rows of {spec}; correct the array or its spec")  # fmt: skip
+            raise CacheError(f"array {spec.name} of {utterance!r} has type {rows.dtype} and shape {list(rows.shape)}, "
+                             f"but {length} rows of {spec} are expected; correct the encoder")  # fmt: skip
         if spec.kind != "sequence" and length > 1:
             raise CacheError(
-                f"array {spec.name} of {utterance!r}: {length} rows, but its kind is {spec.kind}; make it a sequence"
+                f"array {spec.name} of {utterance!r} has {length} rows, but an array of kind {spec.kind} has at most "
+                "one; give the array the kind sequence"
             )
         self._rows.append(rows)
         self._gathered += rows.nbytes

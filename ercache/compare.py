@@ -46,7 +46,7 @@ class Comparison:
 
     @property
     def equal(self) -> bool:
-        """Whether both files hold the same utterances and arrays, with the same statuses and the same values."""
+        """Whether both files hold the same utterances, arrays, statuses (has the feature or not) and values."""
         differences = (
             self.only_a,
             self.only_b,
@@ -59,7 +59,7 @@ class Comparison:
 
 
 def compare(a: CacheFile, b: CacheFile) -> Comparison:
-    """Compare the statuses and values of the utterances in two open cache files.
+    """Compare two open cache files: for each utterance, whether it has the feature, and its values.
 
     The files may hold different features. The order of the utterances does not matter.
     """

@@ -1,8 +1,8 @@
-"""How many CPUs this process can use: the CPUs of its affinity mask, limited by the CPU quota of its control groups.
+"""Find out how many CPUs this process can use, to start as many worker processes and no more.
 
-A container, a batch system or `systemd` may limit CPU time although the process sees more CPUs. More worker processes
-than the limit would only slow each other down. (joblib's `cpu_count` reads only the quota of the root group. It finds
-the limit of a container, but not the limit of a systemd slice.)
+Two things limit the number: the CPUs on which the process may run (its affinity mask), and the CPU time of its Linux
+control groups, which a container, a batch system or `systemd` may limit. joblib's `cpu_count` is not used here, because
+it reads only the limit of the root group: it finds the limit of a container, but not that of a systemd slice.
 """
 
 import math
@@ -15,7 +15,7 @@ V1, V2 = ("cpu.cfs_quota_us", "cpu.cfs_period_us"), ("cpu.max",)  # files with q
 
 
 def cores(root: Path = ROOT) -> int:
-    """Number of CPUs that this process can use, at least 1.
+    """Number of CPUs that this process can use, at least 1. A limit such as 1.5 CPUs is rounded up.
 
     Args:
         root: folder that contains the folders `proc` and `sys` of Linux: `/`, or a copy in tests.
@@ -25,9 +25,9 @@ def cores(root: Path = ROOT) -> int:
 
 
 def _quotas(root: Path) -> Iterator[float]:
-    """CPU quotas that apply to this process, each as a number of CPUs.
+    """Yield the CPU limits of this process, each as a number of CPUs such as 1.5.
 
-    They are the quota of the control group of this process, and those of all parent groups.
+    Linux sets them for the control group of the process and for each parent group. Groups without a limit are left out.
     """
     try:
         groups = (root / "proc/self/cgroup").read_text().splitlines()
@@ -50,7 +50,12 @@ def _quotas(root: Path) -> Iterator[float]:
 
 
 def _quota(group: Path, *names: str) -> float | None:
-    """CPU quota of one control group, as a number of CPUs; None if the group has no limit."""
+    """Read the CPU limit of one Linux control group, as a number of CPUs; None if the group has no limit.
+
+    Args:
+        group: folder of the control group below `/sys/fs/cgroup`.
+        names: names of its files that hold the allowed CPU time and the period.
+    """
     try:
         fields = " ".join((group / name).read_text() for name in names).split()
         quota, period = int(fields[0]), int(fields[1])

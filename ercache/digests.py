@@ -1,4 +1,4 @@
-"""sha256 digests of files, and of values written as JSON in one fixed form. Equal content has equal digests."""
+"""Compute sha256 digests of files, and of values after writing them as JSON in one fixed form."""
 
 import hashlib
 import json

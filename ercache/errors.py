@@ -46,4 +46,4 @@ class WeightsError(UsageError):
 
 
 class WorkError(ErcacheError):
-    """The command started its work and failed, or the result is below the required threshold (exit code 1)."""
+    """The command started its work, but failed, or its result is below the required threshold (exit code 1)."""

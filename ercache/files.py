@@ -1,4 +1,4 @@
-"""Write files and folders atomically: after a crash or a full disk, the old or the complete new version is there."""
+"""Write files and folders atomically: a crash or a full disk leaves the old or the complete new version, never half."""
 
 import csv
 import errno
@@ -138,14 +138,14 @@ def is_disk_full(error: OSError) -> bool:
 
 
 def _disk_full_cause(error: BaseException | None) -> OSError | None:
-    """Find the system error about a full disk: the given error, an error that led to it, or None."""
+    """Find a system error about a full disk: `error` itself, or an error that caused it. None if there is none."""
     while error is not None and not (isinstance(error, OSError) and error.errno in _DISK_FULL):
         error = error.__cause__ or error.__context__
     return error
 
 
 def remove_leftovers(path: Path) -> None:
-    """Remove the temporary files that killed processes left beside `path`. Otherwise DVC would track these files."""
+    """Remove unfinished versions of `path` that killed processes left beside it. Otherwise DVC would track them."""
     for leftover in path.parent.glob(f".{glob.escape(path.name)}.*"):
         pid = leftover.name.rsplit(".", 1)[1]
         if not pid.isdigit() or psutil.pid_exists(int(pid)):
@@ -192,7 +192,7 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
-    """Write rows to a csv file, after a header line."""
+    """Write a csv file: a line with the column names in `header`, then one line for each of `rows`."""
     with path.open("w", encoding="utf-8", newline="") as stream:
         writer = csv.writer(stream, lineterminator="\n")
         writer.writerow(header)

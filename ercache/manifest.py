@@ -1,9 +1,9 @@
 """The manifest of a corpus: all utterances in order, each with its text, media references, labels and corpus part.
 
-It is a JSON Lines file: first a header (corpus, version, sources, label sets, problems), then one utterance per line. A
-part (train, dev, test, ...) is the division that the corpus comes with. Other splits and folds are named lists of ids
-in `<name>.splits.json` beside the manifest, so that a changed split leaves caches valid. A split may promise that its
-subsets share no speaker or no dialogue.
+It is a JSON Lines file: first a header (corpus, version, sources, label sets, problems), then one utterance per line.
+The parts (train, dev, test, ...) are the division that the corpus comes with. Other splits, and the folds of a
+cross-validation, are lists of utterance ids in the file `<name>.splits.json` beside the manifest. A changed split
+therefore leaves caches valid. A split may promise that its subsets share no speaker or no dialogue.
 """
 
 import gc
@@ -85,8 +85,8 @@ class Problem:
 
     Attributes:
         utterance: id of the utterance; None if the problem concerns the whole corpus.
-        count: number of affected utterances, if the problem concerns the whole corpus; None if it is not about
-            utterances.
+        count: number of affected utterances, for a problem of the whole corpus; None if the problem concerns a single
+            utterance, or none.
     """
 
     utterance: str | None
@@ -96,7 +96,7 @@ class Problem:
     count: int | None = None
 
     def record(self) -> dict[str, Any]:
-        """The problem as a dictionary, in the form that is written to the manifest. A count of None is left out."""
+        """The problem as a dictionary of JSON values, for the manifest file. If `count` is None, it is left out."""
         fields = asdict(self)
         return fields if self.count is not None else {k: v for k, v in fields.items() if k != "count"}
 
@@ -107,9 +107,9 @@ class Manifest:
 
     Attributes:
         sources: digest of each annotation file, by file name.
-        label_sets: classes of each label set, in order.
-        splits: dictionary from split to subset (train, dev, test) to utterance ids.
-        promises: what the subsets of a split never share (speakers, dialogues, or both), by split.
+        label_sets: dictionary from label set to the names of its classes, in the order of the class indices.
+        splits: dictionary from split to a dictionary from subset (train, dev, test) to utterance ids.
+        promises: dictionary from split to what its subsets never share: speakers, dialogues, or both.
     """
 
     corpus: str
@@ -137,13 +137,15 @@ class Manifest:
     def records_digest(
         self, modality: str, part: str, context: Mapping[str, int | bool | str] | None = None
     ) -> str:
-        """sha256 of everything that one modality of one corpus part gives to an encoder.
+        """sha256 of all input that an encoder reads for one part (such as train) of the corpus.
 
         A cache stores this digest. If the manifest later gives another digest, the cache is out of date.
 
         Args:
-            context: what the encoder reads besides the utterance itself. If it reads anything, speakers and the order
-                of utterances are part of the digest.
+            modality: text, audio or visual: which input of the utterances the encoder reads.
+            part: name of the part.
+            context: number of neighbouring utterances that the encoder also reads (`past`, `future`), and whether it
+                reads the speaker. If it reads any of these, dialogues and speakers are part of the digest, too.
         """
         rows = [[u.id, input_record(u, modality)] for u in self.of_part(part)]
         if any((context or {}).values()):
@@ -151,10 +153,10 @@ class Manifest:
         return digest_of(rows)
 
     def sets_of(self, name: str) -> tuple[str, ...]:
-        """Names of the label sets that a name stands for.
+        """Find the label sets that a name stands for.
 
-        A name is either a label set, or a prefix of several sets `<name>_<emotion>` whose values are absent and
-        present.
+        The name of a label set stands for this one set. In a multi-label corpus, a name may also stand for several
+        sets `<name>_<emotion>`, one per emotion, each with the classes absent and present.
 
         Returns:
             Names of label sets; empty if the name is unknown.
@@ -165,17 +167,17 @@ class Manifest:
         return tuple(sorted(s for s in starts if self.label_sets[s] == PRESENCE))
 
     def folds_of(self, name: str) -> tuple[str, ...]:
-        """Names of the splits `<name>/<held-out group>` that together form the cross-validation `name`, in order."""
+        """Names of the splits that form the cross-validation `name`, one split `<name>/<held-out group>` per fold."""
         return tuple(split for split in self.splits if split.rpartition("/")[0] == name)
 
     def labels_digest(self, label_set: str, split: str) -> str:
-        """sha256 of all labels of a label set together with a split, or with all folds of a cross-validation.
+        """sha256 of all labels of the corpus, and of the ids in the subsets of a split or a cross-validation.
 
-        A run stores this digest, so that ercache notices later changes of labels or splits. Caches do not depend on
-        labels.
+        A training run stores this digest, so that ercache notices when labels or splits change later. Caches do not
+        depend on labels.
 
         Args:
-            label_set: name of a label set, or prefix of several ones (see `sets_of`).
+            label_set: name of a label set, or common beginning of several names (see `sets_of`).
             split: name of a split, or name of a cross-validation (see `folds_of`).
         """
         sets = self.sets_of(label_set)
@@ -279,9 +281,10 @@ def read_manifest(path: Path) -> Manifest:
 
 
 def check(manifest: Manifest) -> None:
-    """Refuse an invalid manifest.
+    """Raise an error if a manifest is invalid.
 
-    Invalid are repeated ids, empty or unprintable ids and labels, and media paths that lead out of the corpus root.
+    A manifest is invalid if an id occurs twice, a media path leads out of the corpus root, a split has an unknown id,
+    or a name (of an utterance, label, part or split) is empty or contains forbidden characters.
 
     Raises:
         CorpusError: the manifest is invalid. The details list the problems.
@@ -348,9 +351,9 @@ def _read_lines(path: Path) -> tuple[dict[str, Any], tuple[Utterance, ...]]:
 
 @contextmanager
 def _no_collection() -> Iterator[None]:
-    """Context manager: switch Python's garbage collector off while a manifest is read.
+    """Context manager that switches Python's garbage collector off, to read a manifest faster.
 
-    Reading makes no garbage, and collecting would take longer than reading.
+    Reading leaves nothing to collect, but the collector's searches would take longer than the reading itself.
     """
     was = gc.isenabled()
     gc.disable()

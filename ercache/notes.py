@@ -1,7 +1,7 @@
-"""Notes on single utterances, such as `frames 4 of 6`: the feature was computed from less media, or from other media,
-than requested.
+"""Read notes on single utterances, such as `frames 4 of 6`, from a cache file.
 
-The provenance of a cache file holds the notes. If there are no notes, the provenance has no such entry.
+A note says that the feature of an utterance was computed from less media, or from other media, than requested. The
+provenance of the file (how its feature was computed) holds the notes in its entry `notes`, if there are any.
 """
 
 from collections.abc import Mapping
@@ -15,7 +15,7 @@ def notes_of(provenance: Mapping[str, Any]) -> dict[str, str]:
     """Read the notes of a cache file from its provenance.
 
     Args:
-        provenance: provenance of the file. If the entry is not in the expected form, it is ignored.
+        provenance: provenance of the file. An entry `notes` that is not a dictionary is ignored.
 
     Returns:
         A dictionary from utterance id to note; empty if there are no notes.

@@ -35,21 +35,28 @@ class StorePlaces:
 
 
 def user_folder() -> Path:
-    """Path of the user's cache folder of ercache on this machine."""
+    """Path of the folder in which ercache keeps this user's own results, such as `~/.cache/ercache` on Linux."""
     return platformdirs.user_cache_path("ercache")
 
 
 def default_store() -> Path:
-    """Path of the store of finished results: ERCACHE_STORE, or else a folder in the user's cache folder."""
+    """Path of the store of finished results.
+
+    It is the value of the environment variable ERCACHE_STORE. If the variable is not set, it is the folder `store` in
+    the user's cache folder.
+    """
     given = os.environ.get("ERCACHE_STORE")
     return Path(given).expanduser() if given else user_folder() / "store"
 
 
 def store_places(store: Path) -> StorePlaces:
-    """Decide in which folders finished results are read and written. The folder to write to is created.
+    """Decide in which folders finished results are looked up, and to which folder new ones are written.
+
+    The folder for writing is `store`. If the user cannot write there, it is a folder in the user's own cache folder.
+    The chosen folder is created.
 
     Args:
-        store: the configured store.
+        store: folder that the user or the research group has configured as the store.
 
     Raises:
         UsageError: neither the store nor the user's cache folder is writable.
@@ -98,9 +105,9 @@ def writable(folder: Path, own: str) -> Path:
 
 
 def why_not_writable(folder: Path) -> str | None:
-    """Find out why a folder is not writable. The folder is created if absent.
+    """Find out why this user cannot write to a folder. The folder is created if absent.
 
-    A full disk does not count here. The code that writes reports it, together with the space that it needs.
+    A full disk is not reported here, but by the code that writes, because it knows how much space it needs.
 
     Returns:
         The error text of the operating system, or None if the folder is writable.

@@ -1,10 +1,10 @@
 """Check a pickle without building its objects: its opcodes, its sizes, and the keys of its dictionaries and sets.
 
+A pickle is a list of opcodes (commands) that build objects on a stack; its memo numbers refer to objects built before.
 While Python unpickles, it hashes and compares keys, including all tuples inside them. Deeply nested tuples crash the
 process. Tuples that hold the same tuple twice, many levels deep, take for ever. Python also trusts the sizes and memo
-numbers in the file. This module reads the opcodes first and refuses such files. `pickletools` provides the effect of
-each opcode on the stack. Its own function for reading opcodes is not used, because it fails on Python 2 texts beyond
-ASCII.
+numbers in the file. This module reads the opcodes first and refuses such files. `pickletools` tells what each opcode
+does to the stack. Its own function for reading opcodes is not used, because it fails on Python 2 texts beyond ASCII.
 """
 
 import pickletools
@@ -67,9 +67,9 @@ def _described(op: pickletools.OpcodeInfo) -> tuple[str, int, int]:
     """Describe a pickle opcode.
 
     Returns:
-        Three values: its name; what the check must do with it (a constant of this file, from `_PLAIN` to `_LONG`); and
-            the size of its argument in bytes. If the size varies, the third value is negative: a code of `pickletools`
-            for the place in the file that holds the size.
+        Three values: its name; how `check_pickle` treats it, one of `_PLAIN`, `_GET`, `_PUT`, `_FRAME`, `_OTHER` and
+            `_LONG`; and the size of its argument in bytes. If the size varies, the third value is a negative code of
+            `pickletools`, which tells how to find the size in the file.
     """
     plain = not op.stack_before and [kind.name for kind in op.stack_after] not in (["mark"], [])
     kind = _KIND.get(op.name, _PLAIN if plain else _OTHER)
@@ -80,9 +80,9 @@ def _effect(op: pickletools.OpcodeInfo) -> tuple[int, bool, str]:
     """Describe what a pickle opcode takes from the unpickler's stack and what it pushes.
 
     Returns:
-        Three values: the number of values that the opcode takes from the stack (not counting those above a mark),
-            whether it also takes everything above the last mark, and the type of the value that it pushes ("" if it
-            pushes nothing).
+        Three values: the number of values that the opcode takes from the stack; whether it first takes the last mark
+            (the sign on the stack where a list of items begins) and all values above it, which are not counted; and
+            the type of the value that it pushes, "" if it pushes nothing.
     """
     before = [kind.name for kind in op.stack_before]
     marked = "mark" in before
@@ -98,10 +98,10 @@ _EFFECT: Final = {op.name: _effect(op) for op in pickletools.opcodes}
 
 
 def check_pickle(data: bytes | mmap, start: int, allowed: Collection[str], most: int = 1) -> int:
-    """Check the opcodes, sizes and dictionary keys of one pickle without loading it.
+    """Check the opcodes (commands), sizes and dictionary keys of one pickle without loading it.
 
     Args:
-        data: content of the file.
+        data: content of the file that holds the pickle.
         start: position in `data` at which the pickle starts.
         allowed: names of the allowed opcodes.
         most: largest number of items in a key of a dictionary or set. With 1, no tuple can be a key.
@@ -110,8 +110,8 @@ def check_pickle(data: bytes | mmap, start: int, allowed: Collection[str], most:
         Position in `data` of the first byte after the pickle.
 
     Raises:
-        BadPickle: an opcode is not allowed, a size or memo number exceeds the file, a key has more than `most` items,
-            or the end is missing.
+        BadPickle: an opcode is not allowed, a size or a memo number (which refers to an earlier object) exceeds the
+            size of the file, a key has more than `most` items, or the end is missing.
     """
     at, size, largest = start, len(data), max(ALWAYS_ALLOWED, len(data))
     stack: list[_Value] = []

@@ -12,7 +12,7 @@ M_ARENA_MAX = -8  # constant of malloc.h
 
 
 def process_pool(workers: int) -> ProcessPoolExecutor:
-    """Create a pool of worker processes that end when their parent process ends, even if it is killed.
+    """Create a pool of worker processes. They end when the process that called this function ends or is killed.
 
     The processes are spawned and not forked, because a fork of a process with threads may hang.
     """
@@ -38,7 +38,7 @@ def leave_interrupts_to_parent() -> None:
 
 
 def keep_stdout_clean() -> None:
-    """Redirect stdout of this process to stderr, because libraries print there. Stdout is for results of commands."""
+    """Redirect stdout of this process to stderr, so that stdout holds only results and no messages of libraries."""
     os.dup2(2, 1)
 
 

@@ -8,8 +8,8 @@ from ercache.cache import Status
 class Reason(StrEnum):
     """Why an utterance has no feature.
 
-    Some reasons are properties of the data and final (status `missing`). All other reasons may pass, so the next run
-    tries again (status `unavailable`).
+    Most reasons lie in the data and are final, such as `no_face` (status `missing`). The others may pass, such as
+    `timeout`, so the next run tries again (status `unavailable`).
     """
 
     NOT_IN_CORPUS = "not_in_corpus"

@@ -1,8 +1,8 @@
 """Registries of encoders, corpora, models and metrics. To register an entry, add a file; there is no list to edit.
 
-A registry looks in a package of ercache and in a group of entry points. A module of the package registers itself by
-defining `ENTRY`, or `ENTRIES` if it has several. An installed package (a plug-in) names such modules of its own in the
-group:
+A registry finds its entries in two places. The first is a package of ercache: a module of this package registers itself
+by defining `ENTRY`, or `ENTRIES` if it has several. The second is a group of Python entry points: any installed package
+(a plug-in) may name modules of its own there, in its pyproject.toml:
 
     [project.entry-points."ercache.models"]
     my_model = "my_package.my_model"
@@ -78,7 +78,8 @@ class Registry(Mapping[str, E], Generic[E]):
     def _check_name(self, key: str, name: str) -> None:
         if key not in self.known:
             raise UsageError(
-                f"{name}: the key of the entry in this file must be the name of the file, {key!r}"
+                f"{name}: the entry in this file has another key than {key!r}, the name of the file; change the key or "
+                "rename the file"
             )
 
     def __contains__(self, key: object) -> bool:
@@ -103,7 +104,12 @@ class Registry(Mapping[str, E], Generic[E]):
         return sorted({*(path.stem for path in files), *self.known})
 
     def mapped(self, value: Callable[[E], V]) -> Mapping[str, V]:
-        """Make a dictionary with the keys of this registry. Each value is `value(entry)`, computed at its lookup."""
+        """Make a read-only dictionary with the keys of this registry and one property of each entry as its value.
+
+        Args:
+            value: function that computes the property of an entry. It is called at each lookup, so that only the
+                entries that are looked up are imported.
+        """
         return _Mapped(self, value)
 
     def _complete_it(self) -> None:
@@ -138,11 +144,14 @@ class Registry(Mapping[str, E], Generic[E]):
         for entry in entries:
             faults = self._faults(entry)
             if faults:
-                raise UsageError(f"{name}: unusable entry of {self._group}; correct the file", details=faults)
+                raise UsageError(
+                    f"{name}: unusable entry for the registry {self._group}; correct the file", details=faults
+                )
             known = self.known.setdefault(self._key(entry), entry)
             if known is not entry:
                 raise UsageError(
-                    f"{name}: the key {self._key(entry)!r} of {self._group} is already used; choose another key"
+                    f"{name}: the registry {self._group} already has an entry with the key {self._key(entry)!r}; "
+                    "choose another key"
                 )
         return bool(entries)
 
@@ -178,7 +187,10 @@ def _has_entry(path: Path) -> bool:
 
 
 def _plugin(point: EntryPoint) -> ModuleType:
-    """Import the module that an installed package (a plug-in) names.
+    """Import a module with registry entries that an installed package (a plug-in) offers.
+
+    Args:
+        point: the entry point, which names the module.
 
     Raises:
         UsageError: the module cannot be imported. The message names the package and the reason.

@@ -1,9 +1,9 @@
-"""Extractors that `ercache pretrain` has trained: their folders, their records, and loading their networks.
+"""Find, describe and load the extractors that `ercache pretrain` has trained.
 
-An extractor is an encoder that the user trained. It lies in `<data>/extractors/<name>`. The folder holds the
-weights, a record with the sha256 of every file, and the ids of the utterances that were used for training and for
-choosing the epoch. A feature in params.yaml names its extractor with `pretrained: <name>`. The key of the weights is
-then `made/<name>`.
+An extractor is an encoder that the user trained. Its folder `<data>/extractors/<name>` holds three things: the weights,
+a record (`extractor.json`) with the sha256 of every file, and the ids of the utterances that were used for training and
+for choosing the epoch. A feature in params.yaml names its extractor with `pretrained: <name>`. The key of the weights
+is then `made/<name>`.
 
 Every function takes `data`, the folder that holds manifests, caches, extractors and models.
 """
@@ -90,7 +90,7 @@ def provenance(data: Path, name: str, random: int | None = None) -> dict[str, An
     """Describe an extractor for the provenance of a cache, as a dictionary of JSON values. No weights are read.
 
     Args:
-        random: seed, if random weights replace the trained weights.
+        random: seed, if the feature was computed with random weights instead of the trained ones; else None.
 
     Raises:
         WeightsError: the extractor is not trained yet, or its record is damaged.
@@ -111,8 +111,8 @@ def training_record(data: Path, name: str) -> dict[str, Any]:
     """Describe how an extractor was trained, for the provenance of a cache: its switches, training params and data.
 
     Returns:
-        A dictionary of JSON values with the `TRAINING_FIELDS` that the record has; `seen` counts the examples of each
-        corpus or folder.
+        A dictionary of JSON values: those of the fields `config`, `training`, `checkpoint`, `labels` and `seen` that
+            `extractor.json` has. `seen` gives the number of training examples from each corpus or folder.
 
     Raises:
         WeightsError: the extractor is not trained yet, or its record is damaged.
@@ -122,7 +122,7 @@ def training_record(data: Path, name: str) -> dict[str, Any]:
 
 
 def training_ids(data: Path, name: str) -> dict[str, list[str]]:
-    """Utterances that were used to train an extractor or to choose its epoch.
+    """Read which utterances were used to train an extractor or to choose its best epoch.
 
     Returns:
         A dictionary from corpus to utterance ids.
@@ -141,7 +141,7 @@ def training_ids(data: Path, name: str) -> dict[str, list[str]]:
 
 
 def extractor_file(data: Path, name: str, file: str) -> Path:
-    """Path of one file of an extractor, after comparing the sha256 of the file with the record.
+    """Check the sha256 of one file of an extractor against `extractor.json`, and return the path of the file.
 
     Raises:
         WeightsError: the file is absent or changed, or the extractor is not trained yet.
@@ -167,12 +167,12 @@ def load_extractor(
         weights: handle with the key `made/<name>`. If it has a random seed, the network is initialised from that seed
             and nothing is loaded.
         extractor: key of the encoder that will use the network.
-        build: function that builds the network from the switches that it was trained with, and from its tensors (none
-            if it is initialised at random).
-        random: switches to use instead if the network is initialised at random.
+        build: function that builds the network. It gets the switches of the extractor (such as the image size) and
+            its tensors by name; an empty dictionary of tensors means random weights.
+        random: switches for a network with random weights, which has no `extractor.json` to read them from.
 
     Returns:
-        Two values: the network in eval mode, and the switches that it was trained with.
+        Two values: the network in eval mode, and the switches that it was built with.
 
     Raises:
         WeightsError: the extractor is absent, damaged, or was trained for another encoder.

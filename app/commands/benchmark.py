@@ -27,9 +27,9 @@ def batch(
     device: Device = "auto",
     json: Json = False,
 ) -> None:
-    """Measure and print a good batch size for an encoder on this machine.
+    """Measure an encoder's speed at several batch sizes, and print a good batch size for this machine.
 
-    To use it, enter it as `engine.batch` in params.yaml.
+    To use it, write it into params.yaml as `engine.batch`.
 
     Example: [dim]ercache bench batch minilm[/]
     """

@@ -41,7 +41,7 @@ def ls(
     ] = CACHES,
     json: Json = False,
 ) -> None:
-    """List the cache files in a folder, each with its encoder, array shapes and coverage.
+    """List the cache files in a folder: encoder, array shapes, and how many utterances have the feature.
 
     Example: [dim]ercache cache ls data/caches[/]
     """
@@ -81,7 +81,7 @@ def ls(
 
 @caches.command("info")
 def info(file: Annotated[Path, typer.Argument(help="A cache file.")], json: Json = False) -> None:
-    """Show the arrays, the coverage and the provenance of one cache file.
+    """Show one cache file: its arrays, how many utterances have the feature, and how it was computed.
 
     Example: [dim]ercache cache info data/caches/meld/text/minilm.train.h5[/]
     """
@@ -114,7 +114,9 @@ def verify(
     paths: Annotated[list[Path], typer.Argument(metavar="PATH...", help="Cache files or folders of them.")],
     json: Json = False,
 ) -> None:
-    """Check every digest, shape and id of cache files. The exit code is 1 if anything is wrong.
+    """Check cache files: digests of the values, shapes of the arrays, and utterance ids.
+
+    The exit code is 1 if anything is wrong.
 
     Example: [dim]ercache cache verify data/caches[/]
     """

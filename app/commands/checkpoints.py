@@ -54,7 +54,10 @@ def fetch(key: Key, json: Json = False) -> None:
 @weights.command("add")
 def add(
     key: Key,
-    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Files, a folder or a .zip.")],
+    files: Annotated[
+        list[Path],
+        typer.Argument(metavar="FILE...", help="Files of the checkpoint, or a folder or .zip with them."),
+    ],
     json: Json = False,
 ) -> None:
     """Add a checkpoint from files that you downloaded yourself.
@@ -70,7 +73,7 @@ def convert(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="The file that the authors publish.")],
     json: Json = False,
 ) -> None:
-    """Convert a file that authors publish into the file that ercache uses, and add it.
+    """Convert a checkpoint from the format of its authors into the format of ercache, and add it.
 
     A pickle becomes a safetensors file; no code in the pickle is run. A dump of ConceptNet becomes a table of word
     relations.

@@ -45,16 +45,17 @@ def register(cli: typer.Typer) -> None:
 
 def import_(
     file: Annotated[
-        Path, typer.Argument(help="A file of another project (a folder for merbench, table and npy).")
+        Path,
+        typer.Argument(help="File of another project. For the formats merbench, table and npy: a folder."),
     ],
-    form: Annotated[str, typer.Option("--format", help=f"One of {', '.join(READ)}.")],
+    form: Annotated[str, typer.Option("--format", help=f"Format of the file: {', '.join(READ)}.")],
     corpus: Annotated[str, typer.Option("--corpus", help="Corpus that the utterances belong to.")],
     name: Annotated[
         str,
-        typer.Option("--name", help="Name of the feature. If the file has several, prefix of their names."),
+        typer.Option("--name", help="Name of the feature. If the file has several: prefix of all names."),
     ] = "",
     modality: Annotated[
-        str, typer.Option("--modality", help="text, audio or visual, if the file does not say it.")
+        str, typer.Option("--modality", help="text, audio or visual; needed if the file does not say it.")
     ] = "",
     out: Annotated[Path, typer.Option("--out", help="Folder for the caches.")] = CACHES,
     json: Json = False,
@@ -84,7 +85,7 @@ def import_(
 
 
 def undeclared_lines(features: Sequence[str]) -> list[str]:
-    """Return the lines that a user must add to params.yaml to use imported features that are not named there."""
+    """Return the lines for params.yaml that name imported features, without the features that it names already."""
     try:
         declared = read_yaml(PARAMS_FILE).get("features") if PARAMS_FILE.is_file() else None
     except ParamsError:  # every command that reads the params tells what is wrong with them
@@ -93,8 +94,12 @@ def undeclared_lines(features: Sequence[str]) -> list[str]:
 
 
 def export(
-    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="A cache file. mmsa takes several.")],
-    form: Annotated[str, typer.Option("--format", help="npz, safetensors, parquet or mmsa.")],
+    files: Annotated[
+        list[Path], typer.Argument(metavar="FILE...", help="A cache file. The format mmsa takes several.")
+    ],
+    form: Annotated[
+        str, typer.Option("--format", help="Format to write: npz, safetensors, parquet or mmsa.")
+    ],
     out: Annotated[
         Path | None,
         typer.Option("--out", help="File to write. Default: the name of the cache, in the current folder."),
@@ -108,7 +113,8 @@ def export(
     split: Annotated[
         str,
         typer.Option(
-            "--split", help="mmsa only: split that gives train, valid, test. Default: corpus parts."
+            "--split",
+            help="mmsa only: split of the corpus to write as train, valid, test. Default: corpus parts.",
         ),
     ] = "",
     array: Annotated[
@@ -167,7 +173,11 @@ def _manifest(corpus: str) -> Manifest | None:
 
 
 def _plain(corpus: str) -> str:
-    """Return the name of a corpus unchanged. Refuse a name that could be a path."""
+    """Return the name of a corpus unchanged.
+
+    Raises:
+        UsageError: the name is empty or looks like a path, so it would lead to a wrong manifest file.
+    """
     if not corpus or "/" in corpus or "\\" in corpus or corpus.startswith("."):
         raise UsageError(f"{corpus!r} is not the name of a corpus", hint="`ercache corpora` lists them")
     return corpus

@@ -1,4 +1,4 @@
-"""Apply the options of `ercache train` to an experiment of params.yaml, or build an experiment from them."""
+"""Apply the options of `ercache train` to an experiment of params.yaml, or build one from the options alone."""
 
 from collections.abc import Callable, Mapping
 from glob import escape
@@ -26,19 +26,20 @@ def resolve_experiment(
 ) -> tuple[str, Params]:
     """Apply the options of `ercache train` to an experiment.
 
-    A label set and a split that nobody named are those of the manifest, if it leaves no doubt.
+    If neither params.yaml nor the options name a label set or a split, it is chosen from the corpus's manifest.
 
     Args:
         name: name of the experiment in params.yaml; None to build an experiment from the options alone.
         options: values of the options that the user gave, by option name.
-        tell: function that prints which label set and split were chosen, unless they are the usual ones.
+        tell: function that prints which label set and split were chosen, unless they are the defaults.
 
     Returns:
         Two values: the name of the experiment, and a copy of the params in which the options have changed this
             experiment.
 
     Raises:
-        UsageError: the experiment or a feature is unknown, options are missing, or they contradict each other.
+        UsageError: the experiment or a feature is unknown, options are missing, options contradict each other, or
+            the manifest leaves open which label set or split is meant.
     """
     if "model" in options:
         check_name(options["model"], MODELS, "model")
@@ -46,13 +47,14 @@ def resolve_experiment(
         lacking = [f"--{option}" for option in NEEDED if option not in options]
         if lacking:
             raise UsageError(
-                f"missing: the name of an experiment, or {' and '.join(lacking)}",
-                hint="ercache train EXPERIMENT, or ercache train --model M --corpus C --features F1,F2",
+                f"no experiment was named, and options to build one are missing: {', '.join(lacking)}",
+                hint="run `ercache train EXPERIMENT`, or `ercache train --model M --corpus C --features F1,F2`",
             )
         name = f"{options['model']}_{options['corpus']}"
         if name in loaded.experiments:
             raise UsageError(
-                f"params.yaml already has an experiment {name!r}", hint=f"train it: ercache train {name}"
+                f"these options would make an experiment {name!r}, but params.yaml already has one of this name",
+                hint=f"train it: ercache train {name}",
             )
         fields: dict[str, Any] = {}
         entry = None
@@ -92,10 +94,13 @@ def _usual(field: str) -> Any:
 
 
 def _from_manifest(corpus: str, named: set[str]) -> dict[str, str]:
-    """Choose the label set and the split that neither params.yaml nor the options name.
+    """Choose the label set and the split from the manifest, if neither params.yaml nor the options name them.
+
+    Args:
+        named: fields of the experiment that params.yaml or the options name.
 
     Returns:
-        The fields of the experiment that were chosen. Empty if the corpus has no manifest yet.
+        `label_set` and `split`, as far as they were chosen here. Empty if the corpus has no manifest yet.
     """
     lacking = {"label_set", "split"} - named - ({"split"} if "folds" in named else set())
     path = MANIFESTS / f"{corpus}.jsonl"
@@ -113,9 +118,9 @@ def _from_manifest(corpus: str, named: set[str]) -> dict[str, str]:
 def by_modality(
     loaded: Params, names: list[str], corpus: str, tell: Callable[[str], None] = lambda _: None
 ) -> dict[str, list[str]]:
-    """Group feature names by modality. Features of a medium that the corpus does not have are left out.
+    """Group feature names by modality. Features whose input (text, audio or video) the corpus lacks are left out.
 
-    The modality of a feature is that of its encoder. For an imported feature, it is the folder of its caches.
+    A feature has the modality of its encoder. An imported feature has no encoder: the folder of its caches says it.
 
     Args:
         tell: function that prints which features are left out.
@@ -138,7 +143,8 @@ def by_modality(
     lacking = [chosen for chosen, modality in without_cache.items() if modality not in has]
     if lacking and len(lacking) == sum(map(len, found.values())):
         raise UsageError(
-            f"{corpus} has no medium for {', '.join(lacking)}", hint="choose other features with --features"
+            f"corpus {corpus} lacks the input (text, audio or video) of the features {', '.join(lacking)}",
+            hint="choose other features with --features",
         )
     for chosen in lacking:
         modality = without_cache[chosen]
@@ -148,7 +154,7 @@ def by_modality(
 
 
 def _modality(loaded: Params, feature: str, corpus: str) -> tuple[str, bool]:
-    """Find the modality of a feature, and whether it has caches for a corpus."""
+    """Return the modality of a feature (text, audio or visual), and whether it has caches for the corpus."""
     plain = feature.partition(SPLIT_MARK)[0]
     places = [m for m in MODALITIES if any((CACHES / corpus / m).glob(f"{escape(feature)}.*.h5"))]
     if places and plain not in loaded.features:

@@ -51,7 +51,10 @@ Corpus = Annotated[
 Name = Annotated[
     str | None, typer.Option("--name", help="Name of your folder as a corpus. Default: the folder's name.")
 ]
-Root = Annotated[Path | None, typer.Option("--root", help="Folder of the corpus, as distributed.")]
+Root = Annotated[
+    Path | None,
+    typer.Option("--root", help="Folder of the corpus. Default: under `roots` in params.local.yaml."),
+]
 
 
 def register(cli: typer.Typer) -> None:
@@ -63,7 +66,7 @@ def register(cli: typer.Typer) -> None:
 
 def demo(
     directory: Annotated[Path, typer.Argument(metavar="DIR", help="Folder to create.")],
-    seed: Annotated[int, typer.Option("--seed", help="Random seed. Each seed gives another corpus.")] = 0,
+    seed: Annotated[int, typer.Option("--seed", help="Random seed. Another seed gives another corpus.")] = 0,
     size: Annotated[str, typer.Option("--size", help="Size of the corpus: tiny or full.")] = "full",
     json: Json = False,
 ) -> None:
@@ -135,7 +138,8 @@ def extract(
         str | None,
         typer.Option(
             "--profile",
-            help="Profile of params.yaml, or a paper. Default: `default`, without untrained extractors.",
+            help="List of features: a profile of params.yaml, or a paper. Default: the profile `default`, without "
+            "features whose extractor is not trained on this corpus.",
         ),
     ] = None,
     out: Annotated[
@@ -143,11 +147,18 @@ def extract(
     ] = None,
     device: Device = "auto",
     workers: Annotated[
-        int | None, typer.Option("--workers", min=1, help="Files that each worker process reads ahead.")
+        int | None,
+        typer.Option(
+            "--workers",
+            min=1,
+            help="Number of media files that each worker process reads ahead. Default: `engine.workers`.",
+        ),
     ] = None,
     limit: Annotated[
         int | None,
-        typer.Option("--limit", min=1, help="Only the first N utterances; the caches go to data/partial."),
+        typer.Option(
+            "--limit", min=1, help="Compute only the first N utterances. Default of --out: data/partial."
+        ),
     ] = None,
     fail_over: Annotated[
         float,
@@ -155,7 +166,7 @@ def extract(
             "--fail-over",
             min=0,
             max=100,
-            help="Fail if more than this percentage of utterances is unavailable.",
+            help="Write no cache file in which more than this percentage of utterances failed temporarily.",
         ),
     ] = 5.0,
     random_weights: Annotated[
@@ -174,7 +185,8 @@ def extract(
         ),
     ] = False,
     trace: Annotated[
-        Path | None, typer.Option("--trace", help="Write a timeline of the engine to this file.")
+        Path | None,
+        typer.Option("--trace", help="File to write: begin and end of each step of the run, as JSON lines."),
     ] = None,
     json: Json = False,
 ) -> None:
@@ -193,7 +205,7 @@ def extract(
     target = out or (DATA / "partial" if limit else CACHES)
     if limit and target.resolve() == CACHES.resolve():
         raise UsageError(
-            f"--limit gives partial caches, which must not be written to {CACHES}",
+            f"with --limit, caches hold only some utterances, so they must not be written to {CACHES}",
             hint="give another folder with --out",
         )
     loaded = params()
@@ -252,7 +264,8 @@ def _with_input(
     lacking = features_without_input(chosen, manifest.utterances[:limit])
     if lacking and len(lacking) == len(chosen):
         raise CorpusError(
-            f"{manifest.corpus}: {list_some(f'{name}: {why}' for name, why in lacking.items())}",
+            f"corpus {manifest.corpus} lacks the input of all chosen features: "
+            f"{list_some(f'{name}: {why}' for name, why in lacking.items())}",
             hint="scan the corpus again with its media or texts, or choose other features",
         )
     for name, reason in (left_out | lacking).items():

@@ -1,4 +1,4 @@
-"""The command `ercache init`: make a corpus part of a project, with the runs of papers, or of one's own."""
+"""The command `ercache init`: add a corpus to a project, either with the runs of papers or as a corpus of one's own."""
 
 from pathlib import Path
 from typing import Annotated
@@ -25,37 +25,42 @@ def register(cli: typer.Typer) -> None:
 def init(
     names: Annotated[
         list[str] | None,
-        typer.Argument(metavar="PAPER... CORPUS", help="One paper or several, then the corpus."),
+        typer.Argument(metavar="PAPER... CORPUS", help="Keys of one paper or several, then the corpus."),
     ] = None,
     folder: Annotated[
         Path | None,
         typer.Option(
-            "--folder", help="Instead: a folder of your own clips or recordings, with its pipeline."
+            "--folder", help="Instead of PAPER... CORPUS: a folder of your own clips or recordings."
         ),
     ] = None,
     file: Annotated[
         Path | None,
-        typer.Option("--from", help="Instead: a features file of another project, which needs no media."),
+        typer.Option("--from", help="Instead of PAPER... CORPUS: a file with features of another project."),
     ] = None,
     name: Annotated[
         str | None,
-        typer.Option("--name", help="Name of your own corpus. Default: that of the folder or file."),
+        typer.Option("--name", help="Name of your own corpus. Default: the name of the folder or file."),
     ] = None,
     root: Annotated[
         Path | None, typer.Option("--root", help="Folder of the corpus. Default: as for `ercache scan`.")
     ] = None,
     remove: Annotated[
-        bool, typer.Option("--remove", help="Take the runs, or the folder, out of the pipeline again.")
+        bool,
+        typer.Option(
+            "--remove", help="Take the runs of these papers, or the folder, out of the pipeline again."
+        ),
     ] = False,
     json: Json = False,
 ) -> None:
-    """Add a corpus to the project, and print what will run and what is lacking. What you wrote in params.yaml stays.
+    """Add a corpus to the project, with the runs of papers or with a first experiment.
+
+    Prints which stages will run and which checkpoints are absent. Entries that you wrote in params.yaml stay.
 
     Example: [dim]ercache init m2fnet avafn meld --root /data/MELD.Raw[/]
 
     A folder of your own: [dim]ercache init --folder ~/talks[/]
 
-    Features alone: [dim]ercache init --from IEMOCAP_features.pkl[/]
+    A file with features: [dim]ercache init --from IEMOCAP_features.pkl[/]
     """
     _check_options(names, folder, file, name, root, remove)
     if folder is not None and remove:
@@ -80,7 +85,7 @@ def _check_options(
     given = [start for start, value in starts.items() if value]
     if len(given) != 1:
         raise UsageError(
-            f"{' and '.join(given)} were given together" if given else "nothing to start from",
+            f"{' and '.join(given)} cannot be given together" if given else "no corpus was given",
             hint="give PAPER... CORPUS, --folder DIR or --from FILE",
         )
     others = {"--root": root is not None, "--remove": remove and file is not None}
@@ -116,7 +121,8 @@ def _say_removed(told: list[str], removed: list[str], json: bool) -> None:
 def _papers(names: list[str], root: Path | None, remove: bool, json: bool) -> None:
     if len(names) < 2:
         raise UsageError(
-            "name a paper and a corpus", hint="for example `ercache init m2fnet meld --root DIR`"
+            "a paper and a corpus are needed, but only one name was given",
+            hint="for example `ercache init m2fnet meld --root DIR`",
         )
     *papers, corpus = names
     loaded = params(models=True)

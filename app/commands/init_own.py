@@ -1,4 +1,4 @@
-"""What `ercache init` does for material of one's own: a folder, or a features file."""
+"""`ercache init --folder` and `ercache init --from`: add a corpus of the user's own to a project."""
 
 from pathlib import Path
 
@@ -9,7 +9,11 @@ from ercache.manifest import Manifest
 
 
 def init_folder(folder: Path, name: str | None, json: bool) -> None:
-    """Make a pipeline of a folder on the default profile, and print its plan and the next command."""
+    """Scan a folder of the user's own, and add its pipeline to the project.
+
+    The pipeline extracts the features of the profile `default`. The function prints the stages of the pipeline and
+    the command to run next.
+    """
     from app.own_folder import plan_folder
     from app.paper_plan import plan_of
 
@@ -37,7 +41,10 @@ def init_folder(folder: Path, name: str | None, json: bool) -> None:
 
 
 def init_features(file: Path, name: str | None, json: bool) -> None:
-    """Make a corpus of a features file, and print the next command."""
+    """Make a corpus from a file with features of another project: write its caches, manifest and params.
+
+    The function prints what was written, and the command to run next.
+    """
     from app.feature_corpus import plan_features
 
     plan = plan_features(file, name, params())

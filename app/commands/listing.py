@@ -1,4 +1,4 @@
-"""Commands that show what is there: `ercache doctor`, `corpora`, `encoders` and `models`."""
+"""Commands that list what this machine and ercache have: `ercache doctor`, `corpora`, `encoders` and `models`."""
 
 import importlib.util
 import platform
@@ -137,7 +137,7 @@ def _measured() -> dict[str, Any]:
 
 
 def models(json: Json = False) -> None:
-    """List the fusion models with their presets, training recipes and switches.
+    """List the fusion models with their presets (sizes), training recipes and switches (options of the network).
 
     Example: [dim]ercache models[/]
     """
@@ -199,11 +199,11 @@ def _device() -> dict[str, Any]:
 
 
 def _weights() -> list[dict[str, Any]]:
-    """Check the checkpoints.
+    """Check which checkpoints of encoders this machine has.
 
     Returns:
-        One row for each checkpoint that is present, damaged or part of a Python package, and one row that counts the
-            absent ones.
+        One check (a row of the table of `ercache doctor`) for each checkpoint that is present, damaged or part of a
+            Python package, and one that counts the absent checkpoints.
     """
     rows = weights.status()
     absent = [row.key for row in rows if row.state in ("absent", "refused") and row.kind != "wheel"]

@@ -1,4 +1,4 @@
-"""Print the plan of a pipeline: its stages, the checkpoints that they need, and the estimated time and disk space."""
+"""Print what a DVC pipeline will run: its stages, the checkpoints that they need, estimated time and disk space."""
 
 from app.console import say, table
 from app.paper_plan import Estimate, Plan
@@ -6,11 +6,11 @@ from ercache.wording import count_noun
 
 
 def show_plan(plan: Plan, command: str = "dvc repro") -> None:
-    """Print a plan.
+    """Print what the pipeline of a corpus will run, which checkpoints it lacks, and the command to run next.
 
     Args:
-        plan: the plan.
-        command: the command that runs it.
+        plan: what the pipeline will run, and what it needs.
+        command: the command that starts the pipeline; it is printed at the end.
     """
     table(("stage",), [(name,) for name in plan.stages], title="`dvc repro` runs")
     rows = [

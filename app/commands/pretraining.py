@@ -29,13 +29,16 @@ def pretrain(
         Path | None, typer.Option("--folder", help="Train on the files FOLDER/LABEL/* instead of a corpus.")
     ] = None,
     split: Annotated[
-        str | None, typer.Option("--split", help="Train on another split. The feature is then FEATURE@SPLIT.")
+        str | None,
+        typer.Option("--split", help="Train on this split. Its features are then named FEATURE@SPLIT."),
     ] = None,
     seed: Annotated[int | None, typer.Option("--seed", min=0, help="Random seed.")] = None,
     device: Device = "auto",
     json: Json = False,
 ) -> None:
-    """Train an extractor on the train subset of a corpus. The best epoch is chosen on validation data.
+    """Train an extractor (an encoder of your own) on the train subset of a corpus.
+
+    The best epoch is chosen on validation data.
 
     Example: [dim]ercache pretrain audio/mel-resnet18[/]
     """

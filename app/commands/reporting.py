@@ -1,4 +1,4 @@
-"""The commands `ercache pipeline`, `report` and `systems`."""
+"""The commands `ercache pipeline`, `report` and `systems`: write the DVC pipeline, show and compare results."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -23,7 +23,7 @@ def pipeline(
     ] = False,
     json: Json = False,
 ) -> None:
-    """Write dvc.yaml (the stages of the DVC pipeline), with the versions and checkpoints they use, from params.yaml.
+    """Write the DVC pipeline of params.yaml: the stages (dvc.yaml), and the encoder versions and checkpoints they use.
 
     Example: [dim]ercache pipeline --check[/]
     """
@@ -31,7 +31,7 @@ def pipeline(
     stale = stale_files(texts)
     if check and stale:
         raise WorkError(
-            f"{' and '.join(map(str, stale))}: out of date",
+            f"files of the pipeline are absent or out of date: {' and '.join(map(str, stale))}",
             hint="run `ercache pipeline` and commit the result",
         )
     write_files({path: texts[path] for path in stale})

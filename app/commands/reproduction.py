@@ -1,4 +1,4 @@
-"""The command `ercache reproduce`: print published tables beside our results."""
+"""The command `ercache reproduce`: train the rows of published tables, and print our scores beside the published."""
 
 from dataclasses import asdict
 from itertools import groupby
@@ -25,10 +25,12 @@ def reproduce(
         str | None, typer.Argument(metavar="TABLE", help="Number of one table. Default: all tables.")
     ] = None,
     row: Annotated[
-        str | None, typer.Option("--row", help="Run one row; also print its classes and confusion matrix.")
+        str | None,
+        typer.Option("--row", help="Run only this row; also print its scores per class and its confusions."),
     ] = None,
     corpus: Annotated[
-        str | None, typer.Option("--corpus", help="Run one corpus. Default: `reproduce` in params.yaml.")
+        str | None,
+        typer.Option("--corpus", help="Run on this corpus. Default: all under `reproduce` in params.yaml."),
     ] = None,
     out: Annotated[
         Path | None, typer.Option("--out", help="Also write the rows to this file, as JSON.")
@@ -36,7 +38,7 @@ def reproduce(
     device: Device = "auto",
     json: Json = False,
 ) -> None:
-    """Run the rows of a published table, and print our results beside the published ones.
+    """Train the rows (systems) of a published table, and print our scores beside the published ones.
 
     A row that needs an absent feature is marked as not runnable, with the reason.
 

@@ -45,14 +45,17 @@ def train(
     ] = None,
     task: Annotated[
         str | None,
-        typer.Option("--task", help="erc: recognise each emotion; epc: predict that of the next utterance."),
+        typer.Option(
+            "--task", help="erc: recognise the emotion of each utterance; epc: predict that of the next one."
+        ),
     ] = None,
     label_set: Annotated[
         str | None, typer.Option("--label-set", help="Label set of the corpus, e.g. emotion7.")
     ] = None,
     split: Annotated[str | None, typer.Option("--split", help="Split of the corpus, e.g. official.")] = None,
     folds: Annotated[
-        str | None, typer.Option("--folds", help="Cross-validation: name of a group of splits, e.g. loso.")
+        str | None,
+        typer.Option("--folds", help="Cross-validation: name of a group of splits (folds), e.g. loso."),
     ] = None,
     seeds: Annotated[
         int | None, typer.Option("--seeds", min=1, help="Number of training runs, with seeds 0, 1, ...")
@@ -60,12 +63,13 @@ def train(
     allow_random_weights: Annotated[
         bool,
         typer.Option(
-            "--allow-random-weights", help="Accept features from random weights; the result is marked."
+            "--allow-random-weights",
+            help="Accept features of encoders with random weights; the result is marked.",
         ),
     ] = False,
     allow_leak: Annotated[
         bool,
-        typer.Option("--allow-leak", help="Accept checkpoints trained on test data; the result is marked."),
+        typer.Option("--allow-leak", help="Accept encoders trained on test data; the result is marked."),
     ] = False,
     device: Device = "auto",
     json: Json = False,
@@ -116,7 +120,9 @@ def evaluate(
     device: Device = "auto",
     json: Json = False,
 ) -> None:
-    """Test a trained run again from its saved weights. Print scores, confusion and deviations from the paper.
+    """Test a trained run again from its saved weights.
+
+    Prints scores, the confusion matrix, and in which points the run deviates from the paper of its model.
 
     Example: [dim]ercache evaluate data/models/m2fnet[/]
     """
@@ -155,7 +161,7 @@ def show_classes(per_class: Mapping[str, Mapping[str, float]], confusion: Sequen
 def case(
     model_dir: Annotated[Path, typer.Argument(help="Folder of a trained AVAFN, e.g. data/models/avafn.")],
     dialogue: Annotated[str, typer.Argument(help="Dialogue of the manifest, e.g. train_dia1.")],
-    seed: Annotated[int, typer.Option("--seed", min=0, help="Seed of the model to look into.")] = 0,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Seed of the training run to show.")] = 0,
     json: Json = False,
 ) -> None:
     """Print the attention weights of a trained AVAFN for each turn of one dialogue (the case study of the paper).
@@ -197,7 +203,8 @@ def compare(
 ) -> None:
     """Test whether runs on the same test subset differ: by paired bootstrap, McNemar's test and a paired t-test.
 
-    The bootstrap draws dialogues; the t-test pairs equal seeds and folds. All p values are Holm-corrected.
+    The bootstrap resamples dialogues. The t-test pairs training runs of the same seed and fold. All p values are
+    Holm-corrected.
 
     Example: [dim]ercache compare data/models/m2fnet data/models/concat --metric uar[/]
     """
@@ -228,7 +235,8 @@ def compare(
 def sweep(
     experiment: Annotated[str, typer.Argument(help="Experiment of params.yaml.")],
     trials: Annotated[
-        int | None, typer.Option("--trials", min=1, help="Number of configurations to try.")
+        int | None,
+        typer.Option("--trials", min=1, help="Number of configurations to try. Default: `sweeps.trials`."),
     ] = None,
     seeds: Annotated[
         int | None, typer.Option("--seeds", min=1, help="Number of training runs per configuration.")
@@ -236,13 +244,13 @@ def sweep(
     readings: Annotated[
         bool,
         typer.Option(
-            "--readings", help="Instead, try each alternative where the paper leaves a choice open."
+            "--readings", help="Instead, try the alternatives of the choices that the paper leaves open."
         ),
     ] = False,
     device: Device = "auto",
     json: Json = False,
 ) -> None:
-    """Try hyper-parameter values and compare their validation scores. Every trial is logged.
+    """Search hyper-parameters of an experiment by validation score. Every trial is logged.
 
     Example: [dim]ercache sweep m2fnet[/]
     """
@@ -299,7 +307,7 @@ def _readings(experiment: str, model: str, loaded: Params, device: str, json: bo
 
 
 def _named(metric: str) -> str:
-    """Return the name of a metric for readers, inside a sentence."""
+    """Return the name of a metric as it is written inside a sentence, instead of its key such as `weighted_f1`."""
     from ercache.metrics import METRICS
 
     return METRICS[metric].in_a_sentence

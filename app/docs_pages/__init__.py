@@ -1,1 +1,1 @@
-"""Tables and pictures in docs/ that are generated from registries and from trained runs."""
+"""Generate tables and pictures in docs/: of encoders, papers and trained systems."""

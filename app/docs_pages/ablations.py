@@ -1,4 +1,4 @@
-"""Tables for docs/systems.md: ablations of choices that the papers leave open, with validation scores."""
+"""Tables for docs/systems.md: validation scores of the alternatives where a paper leaves a choice open."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -17,12 +17,13 @@ HEAD = ("open choice", "switch", "used here", "alternative", "{} (std)", "differ
 def ablations_text(
     params: Params, reports: Path, deviations: Mapping[str, Sequence[str] | None]
 ) -> Iterator[str]:
-    """Write a heading and a table for every experiment that an ablation search has varied.
+    """Make a heading and a table for every experiment of which `ercache sweep --readings` has tried alternatives.
 
     The scores come from the last search in the log of the experiment.
 
     Args:
-        reports: folder with the logs of the searches.
+        params: contents of params.yaml.
+        reports: folder that holds the folder with the logs of the searches.
         deviations: name of an experiment -> in which points it differs from its paper; None if it has no paper.
 
     Yields:

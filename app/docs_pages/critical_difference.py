@@ -38,9 +38,9 @@ def draw_ranking(
 
     Args:
         path: file to write.
-        found: names, mean ranks and critical difference of the systems.
-        scores: text to write beside each system, by the name of the system.
-        published: names of systems with the model of a paper; they have a colour of their own.
+        found: the ranking: names of the systems, their mean ranks, and the critical difference.
+        scores: name of a system -> text with its score, which is written beside it.
+        published: names of the systems whose model comes from a paper; they are drawn in another colour.
         title: title of the picture.
     """
     count = len(found.names)

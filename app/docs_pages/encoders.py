@@ -61,7 +61,7 @@ def _row(
 
 
 def described(asked: Input) -> str:
-    """Describe in words what an encoder reads, for example frames, faces or sound at a sampling rate."""
+    """Describe in words what an encoder reads, such as `16 kHz mono` or `text, 2 turns before`."""
     words = ["text"] if asked.text else []
     words += [f"{asked.rate / 1000:g} kHz mono"] if asked.rate else []
     words += [_pictures(asked.pictures)] if asked.pictures else []
@@ -91,7 +91,11 @@ def _array(array: ArraySpec) -> str:
 
 
 def _parameters(key: str | None) -> str:
-    """Approximate number of parameters of an encoder, from the size of its checkpoint; "" if unknown."""
+    """Return the approximate number of parameters as a text such as `355 M`, from the size of a checkpoint.
+
+    Args:
+        key: key of the checkpoint; None if the encoder has none. Then, or if the size is unknown, the text is "".
+    """
     if not key:
         return ""
     millions = weights.checkpoint(key).megabytes / BYTES
@@ -99,12 +103,12 @@ def _parameters(key: str | None) -> str:
 
 
 def table_text(measured: Mapping[str, Any]) -> str:
-    """Write the table of encoders in Markdown. The text is the same on every machine.
+    """Make the text of the table of encoders in Markdown. It is the same on every machine.
 
     Args:
         measured: entry `encoders` of docs/benchmarks.json: for each encoder key, `cpu` and `gpu`, each with
-            `utterances_per_second`. Encoders with a network also have `of_forward`: their speed as a share of the speed
-            of the network alone.
+            `utterances_per_second`. Encoders with a network also have `of_forward`: the share of the time that is
+            spent inside the network.
     """
     lines = [line(COLUMNS), line(["---"] * len(COLUMNS))]
     for row in encoder_rows(defaults_only=True):

@@ -1,7 +1,7 @@
-"""Generate docs/papers.md: for every table of every paper, which rows have been run with what, and which never.
+"""Generate docs/papers.md: for every table of every paper, which rows have been trained, and with which features.
 
-`python -m app.docs_pages.papers > docs/papers.md` writes the page of the repository, which holds no runs.
-`python -m app.docs_pages.papers data` prints the page with the runs and tables of a checkout.
+`python -m app.docs_pages.papers > docs/papers.md` writes the page for the repository, which holds no trained runs.
+`python -m app.docs_pages.papers data` prints the page with the runs in the user's own data folder.
 """
 
 import sys
@@ -50,11 +50,11 @@ and on MELD's words alone, are in [systems side by side](systems.md). A row is t
 
 
 def page_text(params: Params, data: Path | None = None) -> str:
-    """Write the page.
+    """Make the text of docs/papers.md.
 
     Args:
-        params: params.yaml with the runs of the papers.
-        data: folder with models/ and reports/tables/; None for the page without any run.
+        params: contents of params.yaml, with the experiments of the papers.
+        data: folder with models/ (trained runs) and reports/tables/ (reproduced tables); None for a page without runs.
     """
     meanings = [line(("in a table", "meaning")), line(("---", "---")), *map(line, MEANINGS.items())]
     parts = [HEAD, "\n".join(meanings), FOOT]
@@ -114,7 +114,11 @@ def _trained(name: str, entry: ExperimentParams, data: Path | None) -> str:
 
 
 def _cells(paper: Paper, table: PaperTable, corpus: str, params: Params, data: Path | None) -> dict[str, str]:
-    """Return what a table says of each row on a corpus: what was run, else what can be said without any run."""
+    """Return the text of each row of a table on a corpus: name of the row -> text.
+
+    The text is the verdict of `ercache reproduce` if the row has been trained. If not, it is `no features`,
+    `no effect here`, `stand-in` or `never`; the page explains these words.
+    """
     done = _written(paper, table, corpus, data)
     entries = dict(entries_of(table, params.reproduce[paper.key][corpus], params))
     idle = without_effect(paper, table, entries)
@@ -132,14 +136,17 @@ def _cells(paper: Paper, table: PaperTable, corpus: str, params: Params, data: P
 
 
 def _written(paper: Paper, table: PaperTable, corpus: str, data: Path | None) -> dict[str, str]:
-    """Read the verdicts of the rows that `ercache reproduce --out` has written for a corpus."""
+    """Read the verdicts that `ercache reproduce --out` has written for the rows of a table: name of the row -> verdict.
+
+    Empty if there is no such file, or `data` is None.
+    """
     path = None if data is None else rows_file(data, paper.key, corpus)
     rows = read_rows(path) if path is not None and path.is_file() else ()
     return {row.row: row.summary for row in rows if row.table == table.key and row.corpus == corpus}
 
 
 def _has_arrays(entry: ExperimentParams, params: Params) -> bool:
-    """Whether the encoders of an experiment's features make the arrays that it names."""
+    """Whether the features of an experiment have all arrays that it names (as in `feature:array`)."""
     for name in (name for listed in entry.features.values() for name in listed):
         feature, array = split_array_name(name)
         kind = ENCODERS[params.features[feature].encoder]

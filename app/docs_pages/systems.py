@@ -33,12 +33,12 @@ SMALLEST: Final = 0.001  # smaller p values are written as `< 0.001`
 
 @dataclass(frozen=True)
 class SystemsSection:
-    """What docs/systems.md says about one group of comparable systems, except its hyper-parameter searches.
+    """Content of one section of docs/systems.md: comparisons of a group of trained systems.
 
     Attributes:
         group: the systems; corpus, task, label set and split are equal.
-        models: rows of the table of models, see `against_reference`.
-        singles: rows of the table of single modalities, see `against_single`.
+        models: comparison of each model with a reference model, from `against_reference`.
+        singles: comparison of each single modality with all modalities, from `against_single`.
         ranking: ranking of the models; None if there are fewer than two.
     """
 
@@ -49,7 +49,7 @@ class SystemsSection:
 
 
 def sections(systems: Sequence[System]) -> list[SystemsSection]:
-    """Compute the content of docs/systems.md: one `SystemsSection` per group of comparable systems. Takes seconds."""
+    """Compare the systems (takes seconds), and return one `SystemsSection` per group of comparable systems."""
     return [
         SystemsSection(g, against_reference(g), against_single(g), rank_models(g))
         for g in comparable_groups(systems)
@@ -57,10 +57,13 @@ def sections(systems: Sequence[System]) -> list[SystemsSection]:
 
 
 def tables_text(parts: Sequence[SystemsSection], params: Params, sweeps: Path, stem: str) -> str:
-    """Write all tables of docs/systems.md in Markdown, with links to the pictures.
+    """Make the text of all tables of docs/systems.md in Markdown, with links to the pictures.
 
     Args:
-        sweeps: folder with the logs of the hyper-parameter searches. The logs of the ablations lie beside this folder.
+        parts: the sections of the page.
+        params: contents of params.yaml.
+        sweeps: folder with the logs of the hyper-parameter searches. The logs of `ercache sweep --readings` lie in
+            another folder beside it.
         stem: beginning of the file names of the pictures.
     """
     found = []
@@ -112,7 +115,7 @@ def _single_table(rows: Sequence[dict[str, Any]]) -> str:
 
 
 def _search_table(group: Sequence[System], params: Params, sweeps: Path) -> str:
-    """Write the Markdown table of the hyper-parameter searches for a group of comparable systems."""
+    """Make the Markdown table of the hyper-parameter searches: tried configurations and the best one of each system."""
     head = ("system", "configurations tried", "best on validation", "frozen")
     rows = [_searched(system, params, sweeps / f"{system.name}.csv") for system in group]
     return "\n".join([line(head), line(["---"] * len(head)), *map(line, rows)])
@@ -148,12 +151,16 @@ def _p(value: float) -> str:
 
 
 def _marks(rows: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Return the warnings that belong to the scores in the tables, such as random weights."""
+    """Return the warnings about the scores in the tables, such as random weights, each with the name of its system."""
     return [f"`{row['system']}`: {mark}" for row in rows for mark in row["marks"]]
 
 
 def _stand_ins(rows: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Say of each system with a paper's model in which points it is not the paper's system; the first two in words."""
+    """Return one sentence for each system that differs from its model's paper, with the first two points in words.
+
+    Args:
+        rows: rows of the table of models.
+    """
     return [
         f"`{row['system']}` is the model of [its paper](papers/{row['model']}.md), not the paper's system: "
         f"{in_short(row['deviations'])}"
@@ -163,7 +170,7 @@ def _stand_ins(rows: Sequence[Mapping[str, Any]]) -> list[str]:
 
 
 def _differs(row: Mapping[str, Any]) -> str:
-    """Return in how many points a system differs from its paper; empty for a model without a paper."""
+    """Say in how many points a system differs from its model's paper, such as `3 points`; "" if there is no paper."""
     found = row["deviations"]
     if found is None:
         return ""
@@ -171,7 +178,7 @@ def _differs(row: Mapping[str, Any]) -> str:
 
 
 def _remarks(sentences: Sequence[str]) -> list[str]:
-    """Return the lines of a Markdown list below a table."""
+    """Return the lines of a Markdown list with these sentences, for the place below a table."""
     return ["", *(f"- {sentence}" for sentence in sentences)] if sentences else []
 
 

@@ -1,4 +1,4 @@
-"""Update a generated table in a Markdown page. Two comment lines in the page mark its place."""
+"""Update a generated table in a Markdown page, between the two comment lines that mark its place."""
 
 from collections.abc import Sequence
 from pathlib import Path

@@ -14,8 +14,8 @@ class Cell:
 
     Attributes:
         shade: darkness, from 0 (white) to 1.
-        text: main number in the cell: a share of the row, or an F1 score, in percent.
-        small: second number in small print below it: the count of utterances; "" for none.
+        text: main number in the cell, in percent: the share of the true class, or an F1 score.
+        small: number of utterances, in small print below the main number; "" to show none.
     """
 
     shade: float
@@ -34,6 +34,11 @@ class Confusion:
 
     Counts are summed over seeds. The shares of each row add up to 100 %. In a multi-label task, each emotion has two
     rows: utterances without it, and utterances with it.
+
+    Attributes:
+        classes: headings of the columns.
+        rows: for each row its heading, its cells, and its number of utterances.
+        summary: a sentence about the most frequent confusion; "" in a multi-label task.
     """
 
     experiment: str
@@ -44,7 +49,13 @@ class Confusion:
 
 @dataclass(frozen=True)
 class ClassTable:
-    """Table of F1 scores on test data, in percent, for every class and run. It names the best run for each class."""
+    """Table of F1 scores on test data, in percent, with one row per run and one column per class.
+
+    Attributes:
+        support: number of test utterances of each class.
+        rows: for each run its name and its cells; None where the run has no score of the class.
+        best: for each class the name of the best run.
+    """
 
     classes: tuple[str, ...]
     support: tuple[float, ...]
@@ -53,7 +64,7 @@ class ClassTable:
 
 
 def confusion_of(run: Run) -> Confusion | None:
-    """Turn the stored confusion matrix of a run into shaded cells.
+    """Turn the confusion matrix in a run's `run.json` into shaded cells for the page.
 
     None if the run stores no matrix, or if its size differs from the number of classes.
     """
@@ -71,7 +82,7 @@ def confusion_of(run: Run) -> Confusion | None:
 
 
 def _table_of(run: Run) -> tuple[list[str], list[str], list[list[float]]]:
-    """Read the confusion matrix from the record of a run.
+    """Read the confusion matrix from a run's `run.json`.
 
     Returns:
         Three lists: names of the rows (true classes), names of the columns (predicted classes), and rows of counts.
@@ -84,7 +95,7 @@ def _table_of(run: Run) -> tuple[list[str], list[str], list[list[float]]]:
 
 
 def _worst(classes: Sequence[str], counts: Sequence[Sequence[float]]) -> str:
-    """Write a sentence about the most frequent confusion: which true class was predicted as which other class."""
+    """Return a sentence about the most frequent confusion: which true class was predicted as which other class."""
     wrong = [
         (-n, true, predicted)
         for i, (true, row) in enumerate(zip(classes, counts, strict=True))

@@ -1,4 +1,4 @@
-"""Section of the report: overview of a corpus, with sizes of its parts, label distribution, and scan problems."""
+"""Section of the report about a corpus: sizes of its parts (train, dev, test), label counts, problems of the scan."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -42,7 +42,7 @@ class LabelShare:
 
 @dataclass(frozen=True)
 class LabelRow:
-    """Row of the label chart: how often a label occurs in each corpus part (train, dev, test).
+    """Row of the chart of label counts: how often a label occurs in each corpus part (train, dev, test).
 
     Attributes:
         colour: colour of the bars; None for the row that counts utterances without a label.
@@ -65,7 +65,14 @@ class LabelTable:
 
 @dataclass(frozen=True)
 class ReasonCount:
-    """How often one reason for a missing feature occurs, with its status and its meaning in words."""
+    """How often one reason occurs: for a problem of a scan, or why utterances lack a feature.
+
+    Attributes:
+        status: for example `missing` (this is final) or `unavailable` (another run may succeed).
+        reason: short name of the reason, such as `no_face`.
+        meaning: the reason in words.
+        count: number of problems or of utterances.
+    """
 
     status: str
     reason: str
@@ -78,8 +85,10 @@ class CorpusView:
     """What the report shows about a corpus: sizes, labels, splits and the problems that the scan found.
 
     Attributes:
-        reasons: numbers of problems, by status and reason.
-        problems: the first problems.
+        label_tables: how often each label occurs, one table per label set.
+        splits: for each split its name, and the sizes of its subsets in words.
+        reasons: number of problems of the scan for each status and reason, most frequent first.
+        problems: the first problems of the scan.
         more: number of further problems, which are not listed.
     """
 

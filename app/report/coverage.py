@@ -20,8 +20,10 @@ class CoverageRow:
     """How many utterances of one corpus part (train, dev or test) have a feature.
 
     Attributes:
-        path: the cache file; empty if there is none.
-        notes: number of utterances that have the feature with a note on it.
+        path: the cache file; "" if there is none.
+        ok, missing, unavailable: numbers of utterances with this status of the feature.
+        reasons: why utterances lack the feature, and how many.
+        notes: number of utterances whose feature has a note, for example `frames 4 of 6`.
         warning: a sentence if the cache file is absent or its utterance ids differ from the manifest; otherwise "".
     """
 
@@ -73,9 +75,10 @@ class FeatureView:
 
     Attributes:
         known: whether ercache computed the feature. False if it was imported.
-        rows: one row per corpus part.
-        gaps: utterances without the feature, by corpus part and reason.
-        noted: utterances whose feature has a note, by corpus part.
+        rows: how many utterances have the feature; one row per corpus part (train, dev or test).
+        gaps: utterances without the feature; one entry per corpus part and reason.
+        noted: utterances whose feature has a note (such as `frames 4 of 6`); one entry per corpus part.
+        provenance: how the feature was computed, as JSON text.
     """
 
     name: str
@@ -125,7 +128,13 @@ class CoverageView:
 
 
 def coverage_view(corpus: str, caches: Sequence[CacheIndex], manifest: Manifest | None) -> CoverageView:
-    """Collect from the caches of a corpus which utterances have which feature. Features are ordered by modality."""
+    """Collect from the caches of a corpus which utterances have which feature. Features are ordered by modality.
+
+    Args:
+        corpus: name of the corpus.
+        caches: what the cache files of the corpus say, without values.
+        manifest: manifest of the corpus; None if it is absent.
+    """
     features: dict[tuple[str, str], list[CacheIndex]] = {}
     parts = manifest.parts if manifest else ("train", "dev", "test")
     for cache in sorted(
@@ -175,7 +184,11 @@ def _feature_view(files: Sequence[CacheIndex], manifest: Manifest | None) -> Fea
 
 
 def weights_text(provenance: dict[str, Any]) -> str:
-    """Describe the weights of the encoder in one line: checkpoint, revision, sha256, and whether they are random."""
+    """Describe the encoder's weights in one line: checkpoint, revision, sha256, and whether they are random.
+
+    Args:
+        provenance: how a feature was computed, as its cache file records it.
+    """
     weights = provenance.get("weights")
     if not weights:
         return "none (the encoder is not trained)"

@@ -34,7 +34,7 @@ class Shape:
     """A line or an area in a drawing of learning curves.
 
     Attributes:
-        points: coordinates `x,y` of the corner points, separated by blanks, as SVG wants them.
+        points: coordinates `x,y` of the corner points, separated by blanks, as SVG needs them.
         kind: names of CSS classes, which decide the colour and the width of the line.
     """
 
@@ -59,8 +59,11 @@ class Panel:
         label: text of the vertical axis.
         epochs: first and last epoch of the horizontal axis.
         values: lowest and highest value of the vertical axis.
-        width, height: size of the drawing.
-        left, right, top, bottom: where the axes lie inside it.
+        bands: areas of one standard deviation around the mean.
+        lines: curves of the seeds, and their means.
+        rings: marks of the best epochs.
+        width, height: size of the drawing in SVG units.
+        left, right, top, bottom: edges of the area in which the curves are drawn.
     """
 
     width: ClassVar = 240
@@ -98,7 +101,12 @@ class Panel:
         return self.bottom - (self.bottom - self.top) * (value - low) / (high - low)
 
     def points(self, epochs: Series, values: Series) -> str:
-        """Write the points of a line over epochs as a text `x,y x,y ...`. Values that are not finite are left out."""
+        """Return the positions of a curve's points as a text `x,y x,y ...`. Values that are not finite are left out.
+
+        Args:
+            epochs: epoch of each point.
+            values: value of the curve at each epoch.
+        """
         pairs = zip(epochs.tolist(), values.tolist(), strict=True)
         return " ".join(f"{_px(self.x(e))},{_px(self.y(v))}" for e, v in pairs if np.isfinite(v))
 
@@ -152,7 +160,7 @@ def _summary(run: Run, curves: Curves) -> str:
 def _draw(
     panel: Panel, curves: Curves, values: Mapping[int, Series], kind: Kind, best: Mapping[int, int]
 ) -> None:
-    """Add the curves of one score or loss to a panel: one line per seed, mean, band, and rings at the best epochs."""
+    """Add the curves of one score or loss to a drawing: one line per seed, mean, band, and rings at the best epochs."""
     if not values:
         return
     epochs = {seed: _epochs_of(curves, seed, len(y)) for seed, y in values.items()}

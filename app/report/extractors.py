@@ -1,4 +1,4 @@
-"""Section of the report: extractors trained by the user: their training data, chosen epoch, and quality."""
+"""Section of the report about extractors (encoders that the user trained): training data, chosen epoch, quality."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -22,7 +22,15 @@ FIGURES: Final = {  # metric on validation -> heading
 
 
 class Extractor(BaseModel):
-    """What the report reads from `extractor.json`: name, encoder, training data, chosen epoch and quality measures."""
+    """What the report reads from `extractor.json`, which `ercache pretrain` writes for a trained extractor.
+
+    Attributes:
+        extractor: key of the encoder.
+        labels: what the training labels are: `class` (emotions) or `identity` (persons).
+        seen: corpus or folder -> number of its utterances or files that trained the extractor or chose its epoch.
+        selected_on: validation score that chose the epoch.
+        metrics: quality measures on validation data.
+    """
 
     model_config = ConfigDict(extra="ignore", frozen=True)
     name: str
@@ -41,10 +49,12 @@ class ExtractorRow:
     """One row of the table of extractors.
 
     Attributes:
+        name: name of the extractor.
+        extractor: key of its encoder.
         trained: loss, size and initial weights, in words.
-        seen: corpora and numbers of utterances that the extractor was trained on or chosen by.
-        chosen: which epoch was chosen, by which score.
-        figures: quality measures in the order of `FIGURES`; None for a measure that was not computed.
+        seen: corpora with the numbers of their utterances that were used to train the extractor or choose its epoch.
+        chosen: which epoch was chosen, and by which score.
+        figures: scores on validation data, in the order of `FIGURES`; None for one that was not computed.
     """
 
     name: str
@@ -65,7 +75,7 @@ def read_extractor(folder: Path) -> Extractor:
 
 
 def extractor_rows(extractors: Sequence[Extractor]) -> list[ExtractorRow]:
-    """Turn the records of extractors into one table row each, in the same order."""
+    """Make one row of the report's table for each extractor, in the same order."""
     return [
         ExtractorRow(
             e.name,

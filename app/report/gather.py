@@ -25,7 +25,11 @@ class CacheIndex:
 
     Attributes:
         path: path relative to the folder of the caches.
-        digest: sha256 of the content that is written in the file; it is not computed here.
+        digest: sha256 of the values. The file states it; it is not computed here.
+        part: part of the corpus, such as train, dev or test.
+        provenance: how the feature was computed.
+        specs: name, shape and unit of each array.
+        entries: for each utterance, whether it has the feature, and why not.
     """
 
     path: str
@@ -71,7 +75,7 @@ class ReportData:
 
 
 def gather(data: Path) -> ReportData:
-    """Read the manifests, caches, runs and records of extractors in a data folder.
+    """Read all files in a data folder that the report shows: manifests, caches, runs, extractors, reproduced tables.
 
     Files that cannot be read are skipped and listed in `unreadable`.
     """
@@ -88,7 +92,7 @@ def gather(data: Path) -> ReportData:
 
 
 def read_cache(path: Path, root: Path) -> CacheIndex:
-    """Read the index and the provenance of a cache file, but no values.
+    """Read from a cache file which utterances have the feature and how it was computed, but no values.
 
     Args:
         path: the file, `<root>/<corpus>/<modality>/<feature>.<part>.h5`.

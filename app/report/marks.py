@@ -9,7 +9,12 @@ from fusion.runs.schema import changes_since
 
 @dataclass(frozen=True)
 class Mark:
-    """A remark beside a score. If it is grave (such as random weights), the score may be wrong."""
+    """A remark that the report shows beside a score.
+
+    Attributes:
+        text: the remark.
+        grave: whether the score may be wrong, for example because of random weights.
+    """
 
     text: str
     grave: bool
@@ -31,7 +36,7 @@ def marks_of(run: Run, gathered: ReportData) -> tuple[Mark, ...]:
 
 
 def _changes(run: Run, gathered: ReportData) -> list[str]:
-    """List which caches and labels have changed since the run was trained, one text each. Absent files are ignored."""
+    """List what has changed since a run was trained (caches or labels), one text each. Absent files are ignored."""
     record, manifest = run.record, gathered.manifest(run.record.corpus)
     labels = None
     if manifest and (record.split in manifest.splits or manifest.folds_of(record.split)):

@@ -1,4 +1,4 @@
-"""Build the HTML page of the report from the gathered data and write it atomically."""
+"""Build the HTML page of the report from manifests, caches and runs, and write it."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -29,6 +29,11 @@ class Results:
     """What the report shows about one group of runs with the same corpus, label set, split and task.
 
     Attributes:
+        scores: table and plot of the scores, and differences between the runs.
+        curves: learning curves of each run that stores them.
+        classes: F1 scores per class; None if no run stores them.
+        confusions: confusion matrix of each run that stores one.
+        timeline: one test conversation with the predictions of the best run; None if there are none.
         colours: dictionary from class name to colour.
     """
 
@@ -63,10 +68,11 @@ def write_report(data: Path = Path("data"), out: Path | None = None) -> Path:
 
 
 def render(gathered: ReportData, compare: Compare = compare_runs) -> str:
-    """Fill the templates of the report with the gathered data. Returns the HTML page as a text.
+    """Fill the templates of the report, and return the HTML page as a text.
 
     Args:
-        compare: function that takes run folders and returns the differences between all pairs of runs.
+        gathered: all data that the report shows.
+        compare: function that takes run folders and tests the difference of every pair of runs.
     """
     corpora = dict.fromkeys([m.corpus for m in gathered.manifests] + [c.corpus for c in gathered.caches])
     coverage = [

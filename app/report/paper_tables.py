@@ -1,4 +1,4 @@
-"""The tables of papers that `ercache reproduce --out` wrote: published scores beside ours."""
+"""Section of the report: tables of papers that `ercache reproduce --out` wrote, published scores beside ours."""
 
 from dataclasses import dataclass
 from itertools import groupby
@@ -14,7 +14,13 @@ SHOWN: Final = 3  # deviations of a row that are shown at once
 
 @dataclass(frozen=True)
 class RowView:
-    """A row of a table: for each metric the published percentage and our score (in percent), each None if absent."""
+    """A row (system) of a paper's table.
+
+    Attributes:
+        cells: for each metric, the published score and our score in percent; None for a score that is absent.
+        verdict: how our scores compare with the published ones, such as `reproduced` or `differs`.
+        why: why there are no scores of ours, or in which points our run deviates from the paper.
+    """
 
     name: str
     cells: list[tuple[float | None, Score | None]]
@@ -28,7 +34,8 @@ class TableView:
 
     Attributes:
         metrics: names of the metrics, in the order of the cells.
-        others: names of the rows of other systems, which ercache does not have.
+        rows: the rows of systems that ercache has.
+        others: number of further rows, of systems that ercache does not have. They are not shown.
     """
 
     paper: str
@@ -41,7 +48,7 @@ class TableView:
 
 @dataclass(frozen=True)
 class PaperTables:
-    """All reproduced rows of one paper on one corpus."""
+    """All rows that `ercache reproduce --out` wrote for one paper on one corpus."""
 
     paper: str
     rows: tuple[RowResult, ...]
@@ -51,13 +58,13 @@ def read_tables(path: Path) -> PaperTables:
     """Read a file that `ercache reproduce --out` wrote, `<paper>-<corpus>.json`.
 
     Raises:
-        ValidationError: the file has another form.
+        ValidationError: the content of the file is not what the command writes.
     """
     return PaperTables(path.stem.partition("-")[0], read_rows(path))
 
 
 def table_views(found: PaperTables) -> list[TableView]:
-    """Prepare the tables of a paper for the page. Rows of other systems are counted, not shown."""
+    """Divide the rows of a paper into its tables, for the page. Rows of systems that ercache lacks are only counted."""
     views = []
     for (table, corpus), group in groupby(found.rows, key=lambda row: (row.table, row.corpus)):
         every = list(group)

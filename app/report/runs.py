@@ -41,7 +41,12 @@ def read_run(folder: Path) -> Run:
 
 
 def read_curves(folder: Path) -> Curves:
-    """Read the learning curves of a run from `curves.csv`. Empty if the file is absent or damaged."""
+    """Read the learning curves of a run from `curves.csv`.
+
+    Returns:
+        Seed of the training run -> column (such as `train_loss`) -> values over the epochs. The training runs of a
+            cross-validation are numbered 0, 1, ... instead. Empty if the file is absent or damaged.
+    """
     curves: Curves = {}
     rank: dict[tuple[str, int], int] = {}  # trainings of folds are numbered in the order of the file
     try:
@@ -65,11 +70,12 @@ def _finite(text: str) -> float:
 
 
 def majority_floor(train: Mapping[str, int], test: Mapping[str, int], classes: list[str]) -> dict[str, float]:
-    """Test scores of a baseline that always predicts the most frequent train label, computed from label counts.
+    """Compute test scores of the majority baseline: it always predicts the most frequent label of the train subset.
 
     Args:
-        train: number of train utterances of each label.
-        test: number of test utterances of each label.
+        train: label -> number of train utterances with this label.
+        test: label -> number of test utterances with this label.
+        classes: the labels that are scored.
 
     Returns:
         A dictionary from metric to score, as a fraction; empty if train or test has no labels.

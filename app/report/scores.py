@@ -25,8 +25,8 @@ class Dot:
     """A dot in the plot of scores, with its confidence interval.
 
     Attributes:
-        value: position of the score, in percent of the axis.
-        low, high: positions of the ends of the interval; None if the run stores no interval.
+        value: position of the score on the axis, from 0 (left end) to 100 (right end).
+        low, high: positions of the ends of the interval on this axis; None if the run stores no interval.
         text: score and interval in words.
     """
 
@@ -41,10 +41,11 @@ class ScoreRow:
     """Row of the table of scores: settings of a run, and its validation and test scores in percent, one per metric.
 
     Attributes:
-        inputs: modalities and names of the features.
-        epochs: best epoch of each training run.
-        lacking: number of test utterances without a feature, by modality.
-        chosen: whether the run has the best validation score of its group.
+        inputs: modalities and names of the features, in words.
+        epochs: best epochs of the training runs, separated by commas.
+        lacking: for each modality, how many test utterances have no feature, such as `audio 12`.
+        chosen: whether the run has the best validation score of all comparable runs.
+        marks: remarks on the scores, such as random weights.
         deviations: in which points the run deviates from the paper of its model; None if the model has no paper.
         folds: name and test scores of each fold of a cross-validation.
     """
@@ -68,12 +69,14 @@ class ScoreRow:
 
 @dataclass(frozen=True)
 class Pair:
-    """Difference of the test scores of two runs, a - b, in percentage points.
+    """Difference of the test scores of two runs `a` and `b`, with tests of significance.
 
     The p values are corrected for the number of pairs.
 
     Attributes:
-        clear: whether every p value that was computed is below 0.05.
+        difference: score of `a` minus score of `b`, in percentage points.
+        ci95: 95 % confidence interval of the difference; None if it was not computed.
+        clear: whether the difference is significant: every p value that was computed is below 0.05.
     """
 
     a: str
@@ -90,8 +93,12 @@ class GroupView:
     """What the report shows about runs with the same corpus, label set, split and task, sorted by test score.
 
     Attributes:
-        floor: scores of the majority baseline, in percent.
-        floor_at: where the plot draws the baseline's weighted F1, in percent of the axis' length.
+        metrics: names of the metrics, in the order of the scores.
+        rows: one row per run.
+        ticks: position (0 to 100) and text of each tick of the plot's axis.
+        floor: scores of the majority baseline, in percent, in the order of `metrics`.
+        floor_at: position of the baseline's weighted F1 on the plot's axis, 0 to 100; None if there is none.
+        pairs: difference of each pair of runs.
         pairs_note: why the report compares no pairs of runs; "" if it does.
     """
 
@@ -154,7 +161,7 @@ def floor_of(run: Run, manifest: Manifest | None) -> dict[str, float]:
 
 
 def axis_of(runs: Sequence[Run], floor: float | None) -> tuple[int, int, int]:
-    """Choose the axis of the dot plot so that all points and intervals fit.
+    """Choose the axis of the dot plot so that all scores, their intervals and the baseline fit.
 
     Returns:
         Three numbers, in percent: low end of the axis, high end, and step between two ticks.
@@ -171,10 +178,15 @@ def axis_of(runs: Sequence[Run], floor: float | None) -> tuple[int, int, int]:
 
 
 def pairs_of(ranked: Sequence[Run], compare: Compare) -> tuple[tuple[Pair, ...], str]:
-    """Compute the difference of every pair of runs on test data.
+    """Compute the difference of the test scores of every pair of runs.
+
+    Args:
+        ranked: runs that can be compared.
+        compare: function that takes run folders and tests the difference of every pair of runs.
 
     Returns:
-        Two values: one `Pair` per pair of runs, and a text that says why no pair was compared ("" if pairs were).
+        Two values: one `Pair` per pair of runs, and "". If the runs could not be compared: an empty tuple, and a text
+            that says why.
     """
     if len(ranked) < 2:
         return (), "there is only one run"

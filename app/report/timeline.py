@@ -1,4 +1,4 @@
-"""Section of the report: one test conversation with speakers, true emotions, and predictions of the best run."""
+"""Section of the report: one test conversation with its speakers, true emotions, and the best run's predictions."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -49,8 +49,10 @@ class TimelineView:
     """A conversation, drawn with one row per speaker and one column per utterance.
 
     Attributes:
-        cut: number of utterances at the end that are not shown.
-        changes: how often the true emotion changes.
+        experiment: name of the run whose predictions are shown.
+        turns: the utterances that are shown.
+        cut: number of utterances at the end of the conversation that are not shown.
+        changes: how often the true emotion changes from one utterance to the next.
     """
 
     corpus: str
@@ -75,10 +77,12 @@ class TimelineView:
 def timeline_view(best: Run, manifest: Manifest | None) -> TimelineView | None:
     """Choose a test conversation, and put the predictions of a run beside its utterances.
 
-    None if the corpus has no manifest, or the run has no predictions for it.
-
     Args:
         best: the run with the best validation score.
+        manifest: manifest of the corpus; None if it is absent.
+
+    Returns:
+        The conversation; None if there is no manifest, or the run stores no predictions of its test utterances.
     """
     majorities = _majorities(best)
     if manifest is None or not majorities:
@@ -109,7 +113,7 @@ def _majorities(run: Run) -> "dict[str, MajorityVote]":
     """Find the class that most seeds predict, for each test utterance.
 
     Returns:
-        A dictionary from utterance id to majority vote; empty if the stored predictions are absent or damaged.
+        Utterance id -> class that most seeds predict, with its votes; empty if the predictions are absent or damaged.
     """
     from fusion.runs.predictions import (
         read_majority_votes,  # imports torch, which a page without runs does not need
@@ -122,10 +126,14 @@ def _majorities(run: Run) -> "dict[str, MajorityVote]":
 
 
 def choose_dialogue(dialogues: Mapping[str, Sequence[Utterance]], label_set: str) -> str:
-    """Choose a dialogue for the report by its true labels. Predictions play no role.
+    """Choose the dialogue that the report shows, by its true labels. Predictions play no role.
 
-    Candidates are the dialogues of 6 to 14 utterances or, if there are none, those of the closest length. The candidate
-    whose label changes most often is chosen. Among equal ones, it is the one with most speakers, then the first.
+    Candidates are the dialogues of 6 to 14 utterances. If there are none, the dialogues of the closest length are. The
+    report shows the candidate whose label changes most often; among equal ones, the one with most speakers.
+
+    Args:
+        dialogues: name of the dialogue -> its utterances.
+        label_set: name of the label set.
 
     Returns:
         The name of the dialogue.

@@ -1,4 +1,4 @@
-"""What the reader of another project's file returns: features, named by utterance ids, and notes for the user."""
+"""Types for the content of another project's file: its features by utterance id, and notes for the user."""
 
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -28,11 +28,11 @@ class FoundFeature:
         name: name of the feature in the file; used to name the imported feature.
         modality: text, audio or visual.
         ids: ids of the utterances that have the feature, in any order.
-        read: function that takes an id and returns a dictionary from array name to values: one vector [D] of D numbers,
-            or T rows [T, ...]. It is called more than once per utterance.
+        read: function that takes the id of an utterance and returns a dictionary from array name to values: one vector
+            [D] of D numbers, or T rows [T, ...]. It may be called several times per utterance.
         specs: name, shape and type of each array; if empty, they are derived from the values.
-        gaps: dictionary from utterance id to reason, for utterances that the file lists without values.
-        frames: dictionary from utterance id to number of frames, where this differs from the number of rows.
+        gaps: utterances that the file lists without values: utterance id -> why there are none.
+        frames: utterance id -> number of frames that the encoder read, if it differs from the number of rows.
     """
 
     name: str
@@ -50,9 +50,9 @@ class FileContent:
 
     Attributes:
         features: the features.
-        notes: sentences for the user: what a cache cannot hold, and which rows belong to no utterance.
-        claims: what the file says about its origin, as JSON values.
-        name: name for the feature, if the name of the file is not suitable.
+        notes: sentences for the user: what a cache cannot hold, and which rows of the file belong to no utterance.
+        claims: what the file itself says about its origin, as JSON values.
+        name: name for the imported feature; "" to use the name of the file.
     """
 
     features: tuple[FoundFeature, ...]
@@ -62,41 +62,45 @@ class FileContent:
 
 
 def feature_from_rows(name: str, modality: str, rows: Mapping[str, Array]) -> FoundFeature:
-    """Build a feature from arrays in memory. Empty arrays are left out.
+    """Build a `FoundFeature` from one array per utterance. Utterances with an empty array are left out.
 
     Args:
         name: name of the feature in the file.
         modality: text, audio or visual.
-        rows: dictionary from utterance id to array.
+        rows: dictionary from utterance id to a vector [D] of D numbers, or to T rows [T, ...].
     """
     full = {utterance: row for utterance, row in rows.items() if row.size}
     return FoundFeature(name, modality, tuple(full), lambda utterance: {ARRAY: full[utterance]})
 
 
 def modality_of(name: str, given: str) -> str:
-    """Return the modality: the one that the user gave, or else the one that the name of an encoder implies.
+    """Find the modality of a feature: the user's option or, without it, the modality that a name suggests.
 
     Args:
-        name: name of a file, feature or encoder.
+        name: name of a file, feature or encoder, such as `hubert_large`, which suggests audio.
         given: value of the option `--modality`; "" if the user gave none.
 
+    Returns:
+        `text`, `audio` or `visual`.
+
     Raises:
-        UsageError: the given modality is unknown, or none is given and the name does not imply one.
+        UsageError: the option is not one of these three, or it is not given and the name suggests no modality.
     """
     if given:
         if given not in MODALITIES:
-            raise UsageError(f"unknown modality {given!r}", hint=f"one of {', '.join(MODALITIES)}")
+            raise UsageError(f"unknown modality {given!r}", hint=f"give one of {', '.join(MODALITIES)}")
         return given
     for modality, words in _WORDS.items():
         if re.search(words, name.lower()):
             return modality
     raise UsageError(
-        f"the name {name!r} does not imply a modality", hint="give it with --modality text, audio or visual"
+        f"the name {name!r} does not show whether the feature is text, audio or visual",
+        hint="give --modality text, audio or visual",
     )
 
 
 def first_few(names: Sequence[object], most: int = SHOWN) -> str:
-    """Write the first names as a text, and the number of the other ones: `a, b and 3 more`."""
+    """Shorten a list of names for a message: the first `most` names, then how many follow, as in `a, b and 3 more`."""
     more = f" and {len(names) - most} more" if len(names) > most else ""
     return ", ".join(str(name) for name in names[:most]) + more
 

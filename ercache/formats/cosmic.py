@@ -1,7 +1,7 @@
 """Read the RoBERTa feature pickles of COSMIC (IEMOCAP, MELD): sentence vectors of four layers, grouped by dialogue.
 
-The pickles do not name utterances. The MELD file has all utterances of a dialogue in order. The IEMOCAP file leaves out
-utterances that have none of the six labels, so its rows are matched by sentence, speaker and label.
+The pickles have no utterance ids. The MELD file has all utterances of a dialogue in order. The IEMOCAP file leaves out
+utterances that have none of its six emotions, so its rows are matched with the manifest by sentence, speaker and label.
 """
 
 from pathlib import Path
@@ -96,7 +96,7 @@ def read_cosmic(path: Path, manifest: Manifest, modality: str) -> FileContent:
 
 
 def has_no_vectors(loaded: Any) -> bool:
-    """Whether a loaded pickle has the layout of COSMIC's files without vectors."""
+    """Whether a loaded pickle is a COSMIC file that holds only sentences and labels, and no feature vectors."""
     if not isinstance(loaded, list | tuple):
         return False
     for layout in WITHOUT_VECTORS:

@@ -1,9 +1,10 @@
 """Read computational sequences of the CMU-MultimodalSDK (.csd files, HDF5).
 
-Layout: each video `<root>/data/<video>` has two tables: `features` [n, d], n rows of d numbers, and `intervals` [n, 2],
-the start and end of each row. A sequence that covers a whole video is cut by the times of the utterances in the
-manifest. A row belongs to every utterance that the row's time interval overlaps, as in the alignment of the SDK.
-Segments (`video[k]`) are matched by time, too: k counts the rows of a label file and does not identify a clip.
+Layout: each video `<root>/data/<video>` has two tables. `features` [n, d] has n rows of d numbers, and `intervals`
+[n, 2] has the start and end of each row. A sequence of a whole video is divided by the times of the utterances in the
+manifest: a row belongs to every utterance that the row's interval overlaps, as in the alignment of the SDK. Entries
+`video[k]` hold one segment of a video. They are matched with utterances by time, too, because k counts the rows of a
+label file and does not identify a clip.
 """
 
 from collections.abc import Mapping
@@ -33,15 +34,16 @@ def read_csd(path: Path, manifest: Manifest, modality: str) -> FileContent:
         modality: modality of the features; if "", it is derived from the names in the file.
 
     Raises:
-        UsageError: the file has another layout or holds words instead of vectors, the modality is unknown, or the
-            utterances have no times.
+        UsageError: the file has another layout or holds words instead of vectors, the modality cannot be derived, or
+            the start and end of the utterances are not known.
     """
     name, data = _open(path)
     modality = modality_of(f"{name} {path.stem}", modality)
     for key in data:
         if _dataset(data, key, "features", path).dtype.kind not in NUMBERS:
             raise UsageError(
-                f"{path}: {name} holds texts, not features", hint="import a file of vectors instead"
+                f"{path}: the sequence {name!r} holds texts, not feature vectors",
+                hint="import a file of vectors instead",
             )
     ids = IdMatcher(manifest)
     notes: list[str] = []
@@ -81,7 +83,7 @@ def _open(path: Path) -> tuple[str, h5py.Group]:
         raise UsageError(f"{path}: not readable as a computational sequence ({error})", hint=_HINT) from error
     if not isinstance(data, h5py.Group):
         raise UsageError(
-            f"{path}: not a computational sequence (expected exactly one top-level group, with a group `data` in it)",
+            f"{path}: not a computational sequence, which is one top-level HDF5 group with a group `data` in it",
             hint=_HINT,
         )
     return roots[0], data
@@ -91,7 +93,7 @@ def _dataset(data: h5py.Group, key: str, name: str, path: Path) -> h5py.Dataset:
     group = data[key] if isinstance(data.get(key, getlink=True), h5py.HardLink) else None
     found = own_dataset(group, name) if isinstance(group, h5py.Group) else None
     if found is None or found.ndim != 2:
-        raise UsageError(f"{path}: {key} has no table {name!r}", hint=_HINT)
+        raise UsageError(f"{path}: the entry {key!r} has no table {name!r} with two dimensions", hint=_HINT)
     if found.dtype.kind in NUMBERS:
         check_dataset(found, f"{path}: {name} of {key}")
     return found
@@ -101,15 +103,17 @@ def _intervals(data: h5py.Group, key: str, path: Path) -> Array:
     """Read the table `intervals` of a video: start and end of each of the n rows, in seconds, [n, 2]."""
     found = _dataset(data, key, "intervals", path)
     if found.shape[1] != 2 or found.dtype.kind != "f":
-        raise UsageError(f"{path}: the intervals of {key} are not pairs of seconds", hint=_HINT)
+        raise UsageError(
+            f"{path}: the intervals of entry {key!r} are not pairs of start and end seconds", hint=_HINT
+        )
     return read_dataset(found, f"{path}: intervals of {key}")
 
 
 def utterance_times(path: Path, manifest: Manifest) -> Times:
     """Find the start and end of each utterance in its video, in seconds.
 
-    The times come from the manifest. If the manifest has none, they come from the SDK's label file in the folder of
-    `path`.
+    The times come from the manifest. If the manifest has none, they come from the SDK's label file
+    `CMU_MOSEI_Labels.csd` in the folder of `path`.
 
     Returns:
         A dictionary from utterance id to start and end.
@@ -132,7 +136,7 @@ def utterance_times(path: Path, manifest: Manifest) -> Times:
 
 
 def _video(key: str) -> tuple[str, bool]:
-    """Read the name of an entry in a .csd file: `video` for a whole video, `video[k]` for segment k of a video.
+    """Split the name of an entry in a .csd file, which is `video` for a whole video, or `video[k]` for its segment k.
 
     Returns:
         Two values: the name of the video, and whether the entry is a segment.

@@ -1,7 +1,8 @@
 """Read the tuple pickles of DialogueRNN, DialogueGCN, MMGCN, MM-DFN and their successors (IEMOCAP and MELD).
 
-Each element of the tuple is a dictionary from dialogue to one row per utterance. The elements have no names. Their
-number, and the position of the element with the sentences, show which element holds which feature.
+A pickle holds one tuple. Each of its elements is a dictionary from dialogue to one row per utterance, for example the
+audio vectors. The elements have no names. Their number, and the position of the element with the sentences, show which
+element holds which feature.
 
 IEMOCAP files name their utterances (`Ses01F_impro01_F000`). MELD files number the dialogues continuously through train,
 dev and test.
@@ -73,17 +74,19 @@ def read_dialogue_pickle(path: Path, manifest: Manifest, modality: str) -> FileC
 
 
 def named_elements(value: Any, layouts: Sequence[Sequence[str]], path: Path) -> dict[str, Any]:
-    """Give names to the elements of the tuple in a pickle, using the first known layout that fits.
+    """Find out what each element of the tuple in a pickle holds, by comparing the tuple with known layouts.
 
     Args:
         value: the loaded pickle.
-        layouts: the known layouts; each lists the names of its elements.
+        layouts: the known layouts, each a list of element names such as `sentences` and `audio`. The first one that
+            fits is used.
+        path: path of the pickle, for the error message.
 
     Returns:
         A dictionary from the name of an element to its value.
 
     Raises:
-        UsageError: no layout fits.
+        UsageError: the tuple fits none of the layouts.
     """
     if isinstance(value, list | tuple):
         for layout in layouts:
@@ -97,7 +100,8 @@ def named_elements(value: Any, layouts: Sequence[Sequence[str]], path: Path) -> 
         details=[f"element {i}: {_described(element)}" for i, element in enumerate(value)]
         if isinstance(value, list | tuple) and len(value) < 30
         else [],
-        hint=f"known layouts have {', '.join(str(len(layout)) for layout in layouts)} elements: see docs/features.md",
+        hint=f"give a file of a known layout, with {', '.join(str(len(layout)) for layout in layouts)} elements: see "
+        "docs/features.md",
     )
 
 
@@ -126,7 +130,7 @@ def _match(given: Mapping[str, Any], ids: IdMatcher, path: Path) -> tuple[Matche
     unknown: list[str] = []
     if not isinstance(given["ids"], dict):
         raise UsageError(
-            f"{path}: the first element does not list the utterances of the dialogues",
+            f"{path}: the first element is not a dictionary from dialogue to the names of its utterances",
             hint="check that --format fits this file",
         )
     for dialogue, names in given["ids"].items():
@@ -143,6 +147,10 @@ def _match(given: Mapping[str, Any], ids: IdMatcher, path: Path) -> tuple[Matche
 def check_unique(placed: Mapping[tuple[Any, int], str], path: Path) -> None:
     """Refuse a file in which two rows belong to the same utterance.
 
+    Args:
+        placed: utterance id of each matched row: (dialogue, position in the dialogue) -> id.
+        path: path of the file, for the error message.
+
     Raises:
         UsageError: two rows belong to the same utterance. The message names these utterances.
     """
@@ -158,10 +166,16 @@ def check_unique(placed: Mapping[tuple[Any, int], str], path: Path) -> None:
 def check_sentences(
     sentences: Mapping[Any, Sequence[Any]], placed: Matches, ids: IdMatcher, path: Path
 ) -> None:
-    """Refuse a file if too many of its sentences differ from the sentences of the matched utterances in the manifest.
+    """Refuse a file if more than 10 % of its sentences differ from those of the same utterances in the manifest.
+
+    Args:
+        sentences: dictionary from dialogue to its sentences in the file.
+        placed: utterance id of each matched row: (dialogue, position in the dialogue) -> id.
+        ids: gives the utterances of the manifest.
+        path: path of the file, for the error message.
 
     Raises:
-        UsageError: too many sentences differ. The message shows the first differences.
+        UsageError: too many sentences differ. The details show the first differences.
     """
     pairs = [
         (str(sentences[d][i]), ids.by_id[name].text)
@@ -181,7 +195,7 @@ def feature_of(name: str, given: Mapping[Any, Any], placed: Matches, path: Path)
     """Build one feature from one element of the tuple in a pickle.
 
     Args:
-        name: name of the element, a key of `MODALITY`.
+        name: name of the element, such as `audio` or `roberta1`; `MODALITY` gives its modality.
         given: the element: a dictionary from dialogue to feature rows.
         placed: utterance id of each matched row: (dialogue, position in the dialogue) -> id.
 
@@ -196,7 +210,7 @@ def feature_of(name: str, given: Mapping[Any, Any], placed: Matches, path: Path)
     ]
     if short:
         raise UsageError(
-            f"{path}: some dialogues have fewer rows than utterances",
+            f"{path}: some dialogues have fewer rows of the feature {name} than utterances",
             details=short[:20],
             hint="check that the file is complete",
         )

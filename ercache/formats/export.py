@@ -26,8 +26,13 @@ _ALWAYS: Final = (
 def write_npz(sheet: FlatCache, path: Path) -> list[str]:
     """Write a cache as an npz file.
 
-    The file holds the columns of `FlatCache` (id, status, ...), and `<array>/values` and `<array>/offsets` for each
-    array. The entry `present` says which utterances have values. The entry `ercache` holds specs and provenance (JSON).
+    The file holds these entries: one per column (id, status, ...); `<array>/values` and `<array>/offsets` for each
+    array of the feature; `present`, which says which utterances have values; and `ercache`, a JSON text with the specs
+    of the arrays and the provenance (how the feature was computed).
+
+    Args:
+        sheet: content of the cache.
+        path: file to write.
 
     Returns:
         What the npz file does not hold, one sentence each.
@@ -50,8 +55,13 @@ def write_npz(sheet: FlatCache, path: Path) -> list[str]:
 def write_safetensors(sheet: FlatCache, path: Path) -> list[str]:
     """Write a cache as a safetensors file.
 
-    Its tensors are `<array>/values` and `<array>/offsets` for each array, and `present`, which says which utterances
-    have values. Its metadata hold the columns (id, status, ...), specs and provenance as JSON.
+    Its tensors are `<array>/values` and `<array>/offsets` for each array of the feature, and `present`, which says
+    which utterances have values. Its metadata hold the columns (id, status, ...), the specs of the arrays, and the
+    provenance (how the feature was computed) as JSON.
+
+    Args:
+        sheet: content of the cache.
+        path: file to write.
 
     Returns:
         What the safetensors file does not hold, one sentence each.
@@ -78,8 +88,12 @@ def write_safetensors(sheet: FlatCache, path: Path) -> list[str]:
 def write_parquet(sheet: FlatCache, path: Path) -> list[str]:
     """Write a cache as a parquet file with one row per utterance.
 
-    Each array is one column. A vector is stored as a list of numbers, a sequence as a list of lists, and a missing
-    array as null.
+    Each array of the feature is one column. A cell holds the array of one utterance: a list of numbers for a vector, a
+    list of lists for a sequence, and null if the utterance has no feature.
+
+    Args:
+        sheet: content of the cache.
+        path: file to write.
 
     Returns:
         What the parquet file does not hold, one sentence each.

@@ -1,4 +1,4 @@
-"""A cache as plain columns and arrays, for writing and reading npz, safetensors and parquet files."""
+"""A cache as plain columns and arrays: the form between a cache file and npz, safetensors and parquet files."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -20,9 +20,10 @@ class FlatCache:
     """The content of a cache with N utterances, as plain columns and arrays.
 
     Attributes:
-        about: specs of the arrays and provenance, as JSON values.
-        columns: dictionary from column name to N values. It always has `id`, `status`, `reason` and `frames`. If a
-            manifest is known, it also has `dialogue`, `index`, `speaker` and `label:<set>`. Texts may be None.
+        about: dictionary of JSON values: `specs` of the arrays, and `provenance` (how the feature was computed).
+        columns: dictionary from column name to N values, one per utterance. It always has `id`, `status`, `reason` and
+            `frames`. With a manifest, it also has `dialogue`, `index`, `speaker` and `label:<label set>`. A text is
+            None where the manifest has none.
         arrays: dictionary from array name to two arrays: values [sum T, ...], the rows of all utterances one after the
             other, and offsets [N + 1]. Utterance i owns values[offsets[i]:offsets[i + 1]].
     """
@@ -51,11 +52,11 @@ class FlatCache:
             )
         except (KeyError, TypeError, ValueError) as error:
             raise UsageError(
-                f"damaged, or not exported by ercache: the specs of its arrays are missing or invalid ({error!r})"
+                f"damaged, or not exported by ercache: the file lacks a valid description of its arrays ({error!r})"
             ) from error
         if not fits:
             raise UsageError(
-                "damaged: the shape, type or offsets of an array do not fit the specs in the file"
+                "damaged: an array has another shape, type or number of rows than the file states"
             )
         return specs
 
@@ -93,8 +94,8 @@ def _of_manifest(manifest: Manifest, ids: Sequence[str]) -> dict[str, list[Any]]
     unknown = [i for i in ids if i not in by_id]
     if unknown:
         raise UsageError(
-            f"{count_noun(len(unknown), 'utterance')} of the cache not in the manifest of {manifest.corpus}:"
-            f" {unknown[0]}",
+            f"the cache holds {count_noun(len(unknown), 'utterance')} that the manifest of {manifest.corpus} lacks, "
+            f"for example {unknown[0]}",
             hint="scan the corpus again, then extract the feature again",
         )
     rows = [by_id[i] for i in ids]

@@ -1,4 +1,4 @@
-"""The file formats that can be imported, and `import_file`, which turns a file of another project into caches."""
+"""List the file formats that can be imported, and import a file of another project as caches."""
 
 import re
 from collections.abc import Callable, Mapping
@@ -77,8 +77,9 @@ def import_file(
     if path.is_dir() != (key == "merbench") and key not in _FILE_OR_FOLDER:
         kind = "a folder" if path.is_dir() else "a file"
         raise UsageError(
-            f"{path} is {kind}, which the format {key} does not take",
-            hint="merbench and npy take a folder of .npy files, table that or a file, other formats take a file",
+            f"{path} is {kind}, but the format {key} does not take {kind}",
+            hint="give a folder of .npy files for merbench and npy, a folder or a file for table, and a file for all "
+            "other formats",
         )
     plain = key in _TABLES and not is_export(path, key)
     reader: Reader = partial(read_table, kind=f".{key}") if plain else FORMATS[key]

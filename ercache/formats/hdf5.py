@@ -1,7 +1,7 @@
-"""Read a dataset of an untrusted HDF5 file: only numbers, only from the file itself, and with limited memory.
+"""Read a dataset of an untrusted HDF5 file safely: only numbers, only from the file itself, and with limited memory.
 
-Without these checks, HDF5 follows links to other files, returns any number of zeros for data that was never written,
-and unpacks a small chunk to any size.
+HDF5 alone would follow links to other files, return any number of zeros for data that was never written, and unpack a
+small chunk (a compressed block of a dataset) to any size.
 """
 
 import zlib
@@ -53,12 +53,14 @@ def check_dataset(data: h5py.Dataset, where: str) -> None:
     stored, claimed = data.id.get_storage_size(), int(data.nbytes)
     if claimed and not stored:
         raise UsageError(
-            f"{where} has shape {list(data.shape)}, but its values were never written", hint=_HINT
+            f"{where} states the shape {list(data.shape)}, but the file holds no values of it", hint=_HINT
         )
     chunk = _chunk_bytes(data)
     most = min(max(ALWAYS_ALLOWED, MAX_RATIO * stored), _DEFLATE * stored)
     if claimed > most or chunk > max(ALWAYS_ALLOWED, most):
-        raise UsageError(f"{where} has shape {list(data.shape)}, more than the file can hold", hint=_HINT)
+        raise UsageError(
+            f"{where} states the shape {list(data.shape)}, which is more than the file can hold", hint=_HINT
+        )
 
 
 def read_dataset(data: h5py.Dataset, where: str) -> Array:
@@ -76,7 +78,11 @@ def read_dataset(data: h5py.Dataset, where: str) -> Array:
 
 
 def check_chunks(data: h5py.Dataset, where: str) -> None:
-    """Refuse a dataset if one of its compressed chunks unpacks to more bytes than a chunk can have.
+    """Refuse a dataset if one of its chunks (compressed blocks) unpacks to more bytes than a chunk can have.
+
+    Args:
+        data: the dataset.
+        where: description of the dataset for error messages.
 
     Raises:
         UsageError: a chunk is too large, or the filters of the dataset do not allow this check.
@@ -91,7 +97,8 @@ def check_chunks(data: h5py.Dataset, where: str) -> None:
     ordered = all(code in _BEFORE for code in filters[:at])
     if not ordered or any(code != h5z.FILTER_FLETCHER32 for code in filters[at + 1 :]):
         raise UsageError(
-            f"{where} uses unsupported filters {filters}", hint="write it with gzip, or uncompressed"
+            f"{where} is stored with HDF5 filters (compression) that ercache does not support, numbers {filters}",
+            hint="write it with gzip, or uncompressed",
         )
     size = _chunk_bytes(data)
     places: list[tuple[tuple[int, ...], int]] = []
@@ -101,7 +108,7 @@ def check_chunks(data: h5py.Dataset, where: str) -> None:
             packers and filters[at] == h5z.FILTER_DEFLATE and _overflows(data, offset, size)
         ):
             raise UsageError(
-                f"{where}: the chunk at {list(offset)} unpacks to more bytes than a chunk can have",
+                f"{where}: the compressed block (chunk) at {list(offset)} is larger than its stated size",
                 hint=_HINT,
             )
 

@@ -1,4 +1,4 @@
-"""Find the utterance ids of a manifest for the names that other projects give to utterances."""
+"""Match the names that other projects give to utterances with the utterance ids of our manifest."""
 
 import re
 from collections import defaultdict
@@ -23,7 +23,7 @@ MIN_AGREEMENT: Final = 0.9
 
 @dataclass(frozen=True)
 class TextLine:
-    """One utterance in a file that gives its text, speaker and label, but no utterance id."""
+    """One utterance of another project's file that has no utterance ids, to be matched by text, speaker and label."""
 
     text: str
     speaker: str = ""
@@ -31,7 +31,7 @@ class TextLine:
 
 
 class IdMatcher:
-    """Translates the names that other projects give to utterances and dialogues to the ids of a manifest."""
+    """Finds utterances of our manifest by the names or numbers that other projects give to utterances or dialogues."""
 
     def __init__(self, manifest: Manifest) -> None:
         self.manifest = manifest
@@ -46,7 +46,7 @@ class IdMatcher:
     def _number_through(self) -> None:
         """Number the dialogues of MELD continuously: first train, then dev, then test, as published pickles do.
 
-        The missing number of train dialogue 60 stays missing, so dev begins at 1039 and test at 1153.
+        MELD has no train dialogue 60. Its number is not used again, so dev begins at 1039 and test at 1153.
         """
         numbers: dict[str, list[tuple[int, int, str]]] = defaultdict(list)
         for u in self.manifest.utterances:
@@ -60,11 +60,12 @@ class IdMatcher:
             first += 1 + max(d for d, _, _ in numbers[part])
 
     def of(self, name: object, part: str = "") -> str | None:
-        """Find the utterance id for a name in a file; None if there is none.
+        """Find the utterance id that belongs to a name in a file. None if the manifest has no such utterance.
 
         Args:
-            part: part of the corpus (train, dev or test) that the file gives for the name. Names may be unique only
-                within a part.
+            name: name of the utterance in the file.
+            part: part of the corpus (train, dev or test) in which the file lists the utterance; "" if the file does not
+                tell. Some files use the same name in several parts.
         """
         text = str(name)
         spellings = [text, text.replace("$_$", "_")]
@@ -74,9 +75,11 @@ class IdMatcher:
         return next((s for s in spellings if s in self.by_id), None)
 
     def numbered(self, dialogue: object, utterance: object) -> str | None:
-        """Find the utterance id for a dialogue number and an utterance number; None if there is none.
+        """Find an utterance id by numbers. None if the manifest has no such utterance.
 
-        Dialogue numbers count continuously: first the dialogues of train, then dev, then test.
+        Args:
+            dialogue: number of the dialogue, counted continuously through train, dev and test.
+            utterance: number of the utterance in the dialogue, or a name with it such as `utt3` or `0_3`.
         """
         number = _UTTERANCE.fullmatch(str(utterance))
         if not str(dialogue).isdigit() or number is None:
@@ -88,13 +91,14 @@ class IdMatcher:
     def placed(self, names: Sequence[object], part: str, where: str) -> tuple[dict[int, str], list[str]]:
         """Find the utterance ids for a list of names.
 
-        A name like `0_3` holds a dialogue number and an utterance number. If the file gives a part of the corpus
-        (train, dev or test), the numbers count in that part. Otherwise they count in the only part in which nearly all
-        names exist, or continuously through all parts. If the names fit several of these readings, they are refused.
+        A name like `0_3` holds a dialogue number and an utterance number. If `part` is given, the dialogues are counted
+        in this part. Otherwise there are several ways to count: in train, in dev, in test, or continuously through all
+        three. The way for which nearly all names exist in the manifest is used. If no way does, or if several ways do
+        and give different utterances, an error is raised.
 
         Args:
             names: names in the file.
-            part: part of the corpus that the file gives; "" if it gives none.
+            part: part of the corpus (train, dev or test) that the file holds; "" if the file does not tell.
             where: description of the file for error messages.
 
         Returns:
@@ -155,10 +159,11 @@ class IdMatcher:
 
     @staticmethod
     def part_of(name: str) -> str:
-        """Translate a subset's name in a file, in any case, to the name used here: "train", "dev" or "test".
+        """Translate a file's name for a part of the corpus, such as `VALID`, to "train", "dev" or "test".
 
         Returns:
-            "train" and "test" for these names; "dev" for dev, val, valid and validation; "" for any other name.
+            "train" for train, "test" for test, "dev" for dev, val, valid and validation, all in upper or lower case;
+                "" for any other name.
         """
         plain_name = name.lower()
         return "dev" if plain_name in _DEV else plain_name if plain_name in PARTS else ""
@@ -183,10 +188,13 @@ def normalised_sentence(text: str) -> str:
 
 
 def agreement(pairs: Sequence[tuple[str, str | None]]) -> float:
-    """Share of pairs whose two sentences are equal after `normalised_sentence`, from 0 to 1.
+    """Compute the share, from 0 to 1, of pairs of sentences that are equal in their letters and digits.
 
-    A pair without a second sentence is ignored, and so is a pair of sentences without letters and digits. If no pair
-    remains, the result is 1.
+    Two kinds of pairs are ignored: pairs without a second sentence, and pairs without any letter or digit. If no pair
+    remains, the share is 1.
+
+    Args:
+        pairs: pairs of a sentence in a file and the sentence in the manifest (None if the manifest has none).
     """
     both = [(normalised_sentence(a), normalised_sentence(b)) for a, b in pairs if b]
     compared = [(a, b) for a, b in both if a or b]
@@ -198,9 +206,9 @@ def match_lines(
 ) -> dict[int, str]:
     """Match the lines of a dialogue in a file with the utterances of that dialogue in the manifest, by their texts.
 
-    This is for files that leave out utterances and give no ids. Several lines may have the same text. If the dialogue
-    in the manifest has equally many utterances with that text, lines and utterances are matched in order. If not, none
-    of these lines is matched.
+    This is for files that leave out utterances and give no ids. If several lines have the same text, and the dialogue
+    in the manifest has equally many utterances with this text, lines and utterances are matched in order. If the
+    numbers differ, none of these lines is matched.
 
     Args:
         lines: lines of the dialogue in the file, in order.

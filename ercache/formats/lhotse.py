@@ -1,7 +1,8 @@
 """Read features from lhotse's manifests of cuts or features (JSON Lines, also gzipped).
 
-The matrices lie in numpy or HDF5 files. The id of a supervision, a cut or a recording names the utterance. Matrices in
-lilcom's compression are refused, because it is lossy; lhotse itself can rewrite them (`cuts.copy_feats`).
+The features are matrices in numpy or HDF5 files beside the lhotse manifest. The id of a supervision, a cut or a
+recording names the utterance. Matrices in lilcom's compression are refused, because this compression loses precision;
+lhotse itself can rewrite them (`cuts.copy_feats`).
 """
 
 import gzip
@@ -38,7 +39,7 @@ def read_lhotse(path: Path, manifest: Manifest, modality: str) -> FileContent:
     """
     modality = modality or "audio"
     if modality not in MODALITIES:
-        raise UsageError(f"unknown modality {modality!r}", hint=f"one of {', '.join(MODALITIES)}")
+        raise UsageError(f"unknown modality {modality!r}", hint=f"give one of {', '.join(MODALITIES)}")
     ids = IdMatcher(manifest)
     stored: dict[str, Mapping[str, Any]] = {}
     unknown: list[str] = []
@@ -55,7 +56,7 @@ def read_lhotse(path: Path, manifest: Manifest, modality: str) -> FileContent:
             unknown.append(str(next((name for name in names if name), f"line {number}")))
         elif utterance in stored:
             hint = "one cut per utterance is needed: `cuts.trim_to_supervisions()`"
-            raise UsageError(f"{path}, line {number}: {utterance} occurs twice", hint=hint)
+            raise UsageError(f"{path}, line {number}: a second entry for utterance {utterance}", hint=hint)
         else:
             _check_store(features, f"{path}, line {number}")
             stored[utterance] = {**features, "piece": _piece(item, features)}
@@ -107,16 +108,22 @@ def _check_store(features: Mapping[str, Any], where: str) -> None:
     store = str(features["storage_type"])
     lacking = [key for key in ("storage_path", "storage_key") if not isinstance(features.get(key), str)]
     if lacking:
-        raise UsageError(f"{where}: no {' and no '.join(lacking)}", hint="give cuts that have features")
+        raise UsageError(
+            f"{where}: the entry has no {' and no '.join(lacking)}", hint="give cuts with computed features"
+        )
     if store not in _STORES:
         raise UsageError(
-            f"{where}: features stored as {store!r} are not supported (only {', '.join(_STORES)})",
+            f"{where}: features in the lhotse storage {store!r} are not supported, only {', '.join(_STORES)}",
             hint="rewrite them in lhotse: `with NumpyFilesWriter(DIR) as w: cuts.copy_feats(w)`",
         )
 
 
 def _piece(item: Mapping[str, Any], features: Mapping[str, Any]) -> tuple[int, int] | None:
-    """Find which rows of the stored matrix a cut covers.
+    """Find which rows of the stored feature matrix a cut (a piece of a recording) covers.
+
+    Args:
+        item: the entry of the cut in the lhotse manifest.
+        features: the description of the feature matrix in this entry.
 
     Returns:
         Two numbers: the first row and the number of rows. None if the cut covers all rows or gives no times.
@@ -145,8 +152,8 @@ def _read(stored: Mapping[str, Mapping[str, Any]], folder: Path, utterance: str)
         array = array[max(first, 0) : first + count]
     if not array.size:
         raise UsageError(
-            f"{where}: the features of {utterance} are empty",
-            hint="remove the cut from the manifest, or compute its features again",
+            f"{where}: the feature matrix of utterance {utterance} is empty",
+            hint="remove its cut from the lhotse manifest, or compute its features again",
         )
     return {ARRAY: array}
 
@@ -161,7 +168,8 @@ def _place(stored: str, folder: Path) -> Path:
     found = next((path for path in tried if path.exists()), None)
     if found is None:
         raise UsageError(
-            f"file of features not found: {stored}", hint=f"put it where the manifest says, or into {folder}"
+            f"file of features not found: {stored}",
+            hint=f"put it at the path in the lhotse manifest, or into {folder}",
         )
     return found
 

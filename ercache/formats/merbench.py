@@ -42,7 +42,8 @@ def read_merbench(path: Path, manifest: Manifest, modality: str) -> FileContent:
             unknown.append(name)
         elif utterance in places:
             raise UsageError(
-                f"{path}: {places[utterance].name} and {place.name} both belong to {utterance}; remove one of them"
+                f"{path}: {places[utterance].name} and {place.name} both belong to utterance {utterance}; remove one "
+                "of them"
             )
         elif _row(place).size:
             places[utterance] = place
@@ -51,7 +52,7 @@ def read_merbench(path: Path, manifest: Manifest, modality: str) -> FileContent:
     if not places and not unknown and not empty:
         raise UsageError(
             f"{path}: the folder holds no .npy file",
-            hint="give the folder of one encoder, not its parent folder",
+            hint="give the folder of one encoder, such as features/chinese-hubert-large-UTT, not its parent folder",
         )
     name = path.resolve().name
     found = FoundFeature(name, modality_of(name, modality), tuple(places), partial(_read, places))

@@ -1,7 +1,7 @@
 """Read MMSA's feature pickles (MOSI, MOSEI, SIMS).
 
-Layout: a dictionary of `train`, `valid` and `test`, each with feature arrays that are
-padded to one length, and with utterance names `video$_$clip`.
+Layout: a dictionary of `train`, `valid` and `test`. Each of the three is a dictionary with feature arrays, padded to
+one length, and with utterance names `video$_$clip`.
 """
 
 from collections.abc import Mapping
@@ -24,7 +24,7 @@ from ercache.manifest import Manifest
 
 @dataclass
 class _Gathered:
-    """Collects features, texts and labels from the dictionaries train, valid and test of an MMSA file."""
+    """Collects what an MMSA file holds in its dictionaries train, valid and test, by utterance id of our manifest."""
 
     ids: IdMatcher
     path: Path
@@ -37,11 +37,11 @@ class _Gathered:
     padded: list[str] = field(default_factory=list)
 
     def add(self, mode: str, part: Mapping[str, Any]) -> None:
-        """Add the utterances of one dictionary of the file.
+        """Collect the features of one of the dictionaries train, valid and test, and compare its texts and labels.
 
         Args:
             mode: key of the dictionary: train, valid or test.
-            part: the dictionary, with `id` and the arrays.
+            part: the dictionary: utterance names in `id`, and feature arrays.
         """
         names = [str(name) for name in _listed(part["id"])]
         placed = {i: found for i, name in enumerate(names) if (found := self.ids.of(name, mode)) is not None}
@@ -57,13 +57,13 @@ class _Gathered:
             for i, utterance in placed.items():
                 if utterance in self.rows[key]:
                     raise UsageError(
-                        f"{self.path}: two rows belong to {utterance}",
+                        f"{self.path}: two rows belong to utterance {utterance}",
                         hint="check that --corpus names the corpus of this file",
                     )
                 self.rows[key][utterance] = (values[i], None if lengths is None else lengths[i])
 
     def _has(self, utterance: str, label: object) -> bool:
-        """Whether the manifest gives this label to the utterance. Also true if no label set has such a label."""
+        """Whether the manifest gives this label to the utterance. True for a label that is in no label set at all."""
         known = {value for values in self.ids.manifest.label_sets.values() for value in values}
         return str(label) not in known or str(label) in self.ids.by_id[utterance].labels.values()
 
@@ -71,8 +71,8 @@ class _Gathered:
 def read_mmsa(path: Path, manifest: Manifest, modality: str) -> FileContent:
     """Read a feature pickle of MMSA.
 
-    If the file gives the lengths of the sequences (`audio_lengths`, or the mask of `text_bert`), padding is removed on
-    the side where the zeros are. Otherwise padding is kept, because zeros may be values.
+    If the file gives the lengths of the sequences (in `audio_lengths`, or by the mask in `text_bert`), padding is
+    removed at the start or the end, wherever the zeros are. Otherwise padding is kept, because zeros may be values.
 
     Args:
         modality: ignored, because the layout of the file defines the modality of each feature.
@@ -84,7 +84,16 @@ def read_mmsa(path: Path, manifest: Manifest, modality: str) -> FileContent:
 
 
 def mmsa_content(given: Any, path: Path, manifest: Manifest) -> FileContent:
-    """Turn a loaded feature pickle of MMSA (or of MulT) into features; see `read_mmsa`."""
+    """Turn an MMSA pickle that is already loaded into features. A pickle of MulT is accepted, too.
+
+    Args:
+        given: the loaded pickle.
+        path: path of the pickle, for error messages.
+        manifest: manifest of the corpus.
+
+    Raises:
+        UsageError: the pickle has another layout, or its texts differ from the manifest.
+    """
     if is_mult(given):
         return mult_content(given, path, manifest)
     modes = [m for m in MODES if isinstance(given, dict) and isinstance(given.get(m), dict)]
@@ -141,15 +150,19 @@ def _listed(value: Any) -> list[Any]:
 def _values(value: Any, count: int, where: str) -> Array:
     values = as_numbers(value, where)
     if values.ndim < 2 or len(values) != count:
-        message = (
-            f"{where}: the array is {values.dtype}{list(values.shape)}, but there are {count} utterances"
-        )
+        message = f"{where}: the array has shape {list(values.shape)}, but there are {count} utterances"
         raise UsageError(message, hint="check that the file is complete")
     return values
 
 
 def _lengths(part: Mapping[str, Any], key: str, values: Array) -> list[int] | None:
-    """Read how many rows of each utterance are values and not padding. None if the file does not say it."""
+    """Read how many rows of each utterance are values and not padding. None if the file has no valid lengths.
+
+    Args:
+        part: the dictionary train, valid or test of the file.
+        key: key of the feature array in it: text, audio or vision.
+        values: the feature array.
+    """
     if values.ndim < 3:
         return None
     told = part.get(f"{key}_lengths")

@@ -32,11 +32,10 @@ _ALWAYS: Final = (
 def write_mmsa(
     caches: Sequence[CacheFile], manifest: Manifest, path: Path, label_set: str, split: str, array: str
 ) -> tuple[int, list[str]]:
-    """Write caches of one corpus into one MMSA pickle. They may hold any parts of the corpus and up to three
-    modalities.
+    """Write several caches of one corpus into one MMSA pickle.
 
     Args:
-        caches: open cache files.
+        caches: open cache files, at most one for each modality and each part of the corpus.
         manifest: manifest of the corpus.
         path: file to write.
         label_set: label set to write; "" means the first one of the manifest.
@@ -64,7 +63,7 @@ def write_mmsa(
             )
         for entry in cache.entries:
             if entry.id in values.setdefault(key, {}):
-                message = f"two of the caches hold {key} features of {entry.id}"
+                message = f"two of the caches hold {key} features of utterance {entry.id}"
                 raise UsageError(message, hint="give only one cache per modality and corpus part")
             values[key][entry.id] = cache[entry.id][name] if entry.status == Status.OK else None
     rows = [u for u in manifest.utterances if any(u.id in given for given in values.values())]
@@ -105,15 +104,18 @@ def _key(cache: CacheFile, manifest: Manifest) -> str:
         )
         raise UsageError(message, hint="scan the corpus again, then extract the feature again")
     if told.get("modality") not in _KEYS:
-        raise UsageError(f"{cache.path}: the file does not say its modality", hint="export it to npz")
+        raise UsageError(
+            f"{cache.path}: the cache does not state whether it is text, audio or visual, which the format mmsa needs",
+            hint="export it to npz",
+        )
     return _KEYS[str(told["modality"])]
 
 
 def _array(cache: CacheFile, wanted: str) -> str:
     name = wanted or next(iter(cache.specs)) if wanted or len(cache.specs) == 1 else ""
     if name not in cache.specs:
-        message = f"{cache.path}: has the arrays {', '.join(cache.specs)}, but the format mmsa takes one"
-        raise UsageError(message, hint="name it with --array")
+        message = f"{cache.path}: the feature has the arrays {', '.join(cache.specs)}, but the format mmsa holds one"
+        raise UsageError(message, hint="choose one of them with --array")
     return name
 
 
@@ -121,12 +123,13 @@ def _modes(manifest: Manifest, split: str) -> dict[str, str]:
     if split:
         if split not in manifest.splits:
             known = ", ".join(manifest.splits) or "none"
-            raise UsageError(f"unknown split {split!r} of {manifest.corpus}", hint=f"there are: {known}")
+            raise UsageError(f"unknown split {split!r} of {manifest.corpus}", hint=f"its splits are: {known}")
         return {i: _SUBSETS[s] for s, ids in manifest.splits[split].items() if s in _SUBSETS for i in ids}
     if not set(manifest.parts) <= set(_SUBSETS):
         raise UsageError(
-            f"the parts of {manifest.corpus} ({first_few(manifest.parts)}) are not MMSA's train, valid and test",
-            hint=f"name a split with --split: {', '.join(manifest.splits) or 'the manifest has none'}",
+            f"the parts of corpus {manifest.corpus} ({first_few(manifest.parts)}) are not train, dev and test, which "
+            "the format mmsa needs",
+            hint=f"choose a split with --split, one of: {', '.join(manifest.splits) or 'none in this manifest'}",
         )
     return {u.id: _SUBSETS[u.part] for u in manifest.utterances}
 
@@ -135,7 +138,9 @@ def _label_set(manifest: Manifest, name: str) -> str:
     name = name or next(iter(manifest.label_sets), "")
     if name not in manifest.label_sets:
         known = ", ".join(manifest.label_sets) or "none"
-        raise UsageError(f"unknown label set {name!r} of {manifest.corpus}", hint=f"there are: {known}")
+        raise UsageError(
+            f"unknown label set {name!r} of {manifest.corpus}", hint=f"its label sets are: {known}"
+        )
     return name
 
 

@@ -1,8 +1,9 @@
 """Read the feature pickles of MulT (Multimodal-Transformer; MOSI, MOSEI).
 
-Layout: a dictionary of `train`, `valid` and `test`, as in MMSA's pickles, but `id` is [video, start, end]. These values
-come from the label file of the CMU-MultimodalSDK, so utterances are matched by time. The files do not give the lengths
-of sequences. In aligned files, padding zeros come before the values.
+Layout: a dictionary of `train`, `valid` and `test`, each a dictionary with feature arrays and with `id`, which names a
+row by video, start and end. These come from the label file of the CMU-MultimodalSDK, so rows are matched with
+utterances by time. The files do not give the lengths of sequences. In aligned files, padding zeros come before the
+values.
 """
 
 from collections.abc import Mapping
@@ -41,14 +42,19 @@ def read_mult(path: Path, manifest: Manifest, modality: str) -> FileContent:
 
 
 def is_mult(given: Any) -> bool:
-    """Whether a loaded pickle has the layout of MulT's files: each dictionary has `id` [N, 3] for N utterances."""
+    """Whether a loaded pickle is a file of MulT: its dictionaries train, valid and test have `id` [N, 3] for N rows."""
     modes = [given[m] for m in MODES if isinstance(given.get(m), dict)] if isinstance(given, dict) else []
     shapes: list[Any] = [getattr(mode.get("id"), "shape", ()) for mode in modes]
     return bool(shapes) and all(len(shape) == 2 and shape[1] == 3 for shape in shapes)
 
 
 def mult_content(given: Any, path: Path, manifest: Manifest) -> FileContent:
-    """Turn a loaded feature pickle of MulT into features, matching its rows with utterances by time.
+    """Turn a MulT pickle that is already loaded into features, matching its rows with utterances by time.
+
+    Args:
+        given: the loaded pickle.
+        path: path of the pickle, for error messages and to find a label file beside it.
+        manifest: manifest of the corpus.
 
     Raises:
         UsageError: the pickle has another layout, or the times of the utterances are unknown.
@@ -95,7 +101,7 @@ def _add(
     for key, array in values.items():
         if array.ndim < 2 or len(array) != len(names):
             raise UsageError(
-                f"{where}: {key} has shape {list(array.shape)} for {len(names)} ids",
+                f"{where}: the array {key!r} has shape {list(array.shape)}, but there are {len(names)} ids",
                 hint="check that the file is complete",
             )
     for i, (video, start, end) in enumerate(names):
@@ -106,7 +112,7 @@ def _add(
         for key, array in values.items():
             if utterance in rows[key]:
                 raise UsageError(
-                    f"{where}: two rows belong to {utterance}",
+                    f"{where}: two rows belong to utterance {utterance}",
                     hint="check that --corpus names the corpus of this file",
                 )
             rows[key][utterance] = array[i]
@@ -125,7 +131,7 @@ def _seconds(start: str, end: str, where: str) -> tuple[float, float]:
 
 
 def _zeros(rows: Mapping[str, Array]) -> str:
-    """Describe in words at which end of the sequences there are rows of zeros, which may be padding."""
+    """Describe in words, for a note, how many utterances have rows of zeros at the start or end, perhaps padding."""
     full = [np.flatnonzero(row.reshape(len(row), -1).any(axis=1)) for row in rows.values() if row.ndim > 1]
     ends = [
         (at[0] > 0, at[-1] < len(row) - 1) for at, row in zip(full, rows.values(), strict=False) if len(at)

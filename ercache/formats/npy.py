@@ -1,4 +1,4 @@
-"""Read untrusted `.npy` and `.npz` files: no Python objects, and no more memory than the file has bytes."""
+"""Read untrusted `.npy` and `.npz` files safely: Python objects and arrays larger than the file are refused."""
 
 import io
 import math
@@ -37,11 +37,12 @@ def read_npy(path: Path) -> Array:
 
 
 def read_npz(path: Path, holds_numbers: Callable[[str], bool]) -> dict[str, Array]:
-    """Read all arrays of a `.npz` file. All headers are checked before any values are read.
+    """Read all arrays of a `.npz` file, after checking the sizes and types in all of their headers.
 
     Args:
-        holds_numbers: function that says, for the name of an array, whether it must hold numbers. Other arrays may hold
-            texts.
+        path: the file.
+        holds_numbers: function that tells for the name of an array whether the array must hold numbers. Other arrays
+            may also hold texts.
 
     Returns:
         A dictionary from name to array.
@@ -64,10 +65,10 @@ def read_npz(path: Path, holds_numbers: Callable[[str], bool]) -> dict[str, Arra
 
 
 def read_npz_objects(path: Path) -> dict[str, Any]:
-    """Read the members of an `.npz` file that are pickled containers, such as dictionaries of labels. No code is run.
+    """Read the Python objects in an `.npz` file, such as pickled dictionaries of labels. No code in the file is run.
 
     Returns:
-        A dictionary from name to object. Members that are arrays of numbers or texts are left out.
+        A dictionary from the name of an object to the object. Arrays of numbers or texts are left out.
 
     Raises:
         UsageError: the file is damaged, or a pickle in it holds other things than plain data.
@@ -96,7 +97,14 @@ def _read(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> Array:
 
 
 def _check_head(stream: IO[bytes], size: int, where: str, kinds: str) -> None:
-    """Refuse an array whose header states an impossible size or type. Reading it could use up all memory."""
+    """Refuse an array whose header states an impossible size or type, because reading it could use up all memory.
+
+    Args:
+        stream: the file, at its beginning. Afterwards it is at the end of the header.
+        size: size of the file in bytes.
+        where: description of the array for error messages.
+        kinds: allowed kinds of values, as in `numpy.dtype.kind`.
+    """
     shape, dtype = _head(stream)
     if dtype.kind not in kinds:
         raise UsageError(
@@ -105,7 +113,7 @@ def _check_head(stream: IO[bytes], size: int, where: str, kinds: str) -> None:
         )
     if min(shape, default=0) < 0 or math.prod(shape) * dtype.itemsize > size - stream.tell():
         raise UsageError(
-            f"{where}: the header gives the shape {list(shape)}, more than the file has",
+            f"{where}: the header states the shape {list(shape)}, which is more than the file has",
             hint="check that the file is complete",
         )
 

@@ -1,4 +1,4 @@
-"""Convert a value from a pickle into an array of numbers, after checking it."""
+"""Convert a value that was read from another project's file into an array of numbers, or refuse it."""
 
 from collections.abc import Sequence
 from typing import Any, Final
@@ -32,11 +32,11 @@ def as_numbers(value: Any, where: str) -> Array:
         array: Array = np.asarray(value)
     except (ValueError, OverflowError) as error:
         raise UsageError(
-            f"{where} is not an array ({error})", hint="check that the file is complete"
+            f"{where} cannot be converted to an array ({error})", hint="check that the file is complete"
         ) from error
     if array.dtype.kind not in NUMBERS:
         raise UsageError(
-            f"{where}: {array.dtype} values are not features",
+            f"{where}: values of type {array.dtype} cannot be features",
             hint=_HINT,
         )
     return array
@@ -56,6 +56,6 @@ def _check(value: Any, where: str) -> None:
             ):
                 kind = item.dtype if isinstance(item, np.ndarray) else type(item).__name__
                 raise UsageError(
-                    f"{where}: {kind} values are not features",
+                    f"{where}: values of type {kind} cannot be features",
                     hint=_HINT,
                 )

@@ -1,9 +1,10 @@
 """Safe replacements for the functions and classes that a pickle file may name.
 
-The unpickler looks every name up in `TABLE` instead of importing it. Each replacement checks its arguments and returns
-plain data. Arrays are built here from their bytes, and dtypes from their names, so the file's content reaches no numpy
-constructor and no `__setstate__`. A pickle cannot change the replacements. Their results cannot become dictionary keys
-that are slow to compare. A pickle may copy the same large object many times; `copy_budget` limits the total.
+When a pickle names a function or class, the unpickler does not import it, but takes a safe replacement from `TABLE`.
+Each replacement checks its arguments and returns plain data. Arrays are built here from their bytes, and dtypes from
+their names, so the file's content reaches no numpy constructor and no `__setstate__`. A pickle cannot change the
+replacements. Their results cannot become dictionary keys that are slow to compare. A pickle may copy the same large
+object many times; `copy_budget` limits the total.
 """
 
 import math
@@ -23,7 +24,7 @@ _LEFT: ContextVar[float] = ContextVar("bytes and items that calls may still copy
 
 
 class Refused(Exception):
-    """Raised when a pickle needs a function, a class or an argument that plain data does not need."""
+    """Raised when a pickle needs a function, class or argument that plain data does not need, so it may be unsafe."""
 
 
 class TooLarge(Refused):
@@ -32,9 +33,9 @@ class TooLarge(Refused):
 
 @contextmanager
 def copy_budget(most: int) -> Iterator[None]:
-    """Context manager: limit how much data the loading of a pickle may copy inside the `with` block.
+    """Context manager: limit how much data may be copied while a pickle is loaded inside the `with` block.
 
-    The functions of this module, which rebuild numpy's arrays, count what they copy.
+    The safe replacements in this module, which rebuild numpy's arrays, count what they copy.
 
     Args:
         most: largest total; every copied byte of an array and every copied item of a list counts as one.
@@ -69,9 +70,9 @@ def is_plain_key(value: object) -> bool:
 
 
 class Dtype:
-    """Safe replacement for `numpy.dtype`. It allows types of numbers, texts and objects, but no records.
+    """Safe replacement for `numpy.dtype` in a pickle. Types of numbers, texts and objects are allowed, records are not.
 
-    The state that a pickle gives it can change only its byte order.
+    A pickle may set its state (`__setstate__`), as for a real dtype, but this can change only the byte order.
     """
 
     __hash__ = None  # type: ignore[assignment]
@@ -100,7 +101,10 @@ class Dtype:
 
 
 class ArrayBox:
-    """Placeholder for an array or a frozenset while a pickle is loaded. The content of an array may arrive later."""
+    """Placeholder for an array or a frozenset while a pickle is loaded; `unpickle` replaces it at the end.
+
+    It is needed because a pickle may create an array first, and give its content later.
+    """
 
     __hash__ = None  # type: ignore[assignment]
     __slots__ = ("value",)
@@ -156,7 +160,7 @@ def _array(content: object, dtype: object, shape: object, order: object) -> Arra
 
 
 def _object_array(content: object, shape: tuple[int, ...], size: int) -> Array:
-    """Build a numpy array of Python objects from a list. The objects are plain data, because this module built them."""
+    """Build a numpy array of Python objects from a list of plain data, such as texts and dictionaries."""
     if not isinstance(content, list) or len(content) != size:
         raise Refused(f"a numpy array of shape {list(shape)[:8]} whose objects do not fit it")
     flat: Array = np.empty(size, object)
@@ -182,9 +186,9 @@ def _reconstruct(kind: object, *_: object) -> ArrayBox:
 
 
 def _encode(text: object, encoding: object = "latin-1") -> bytes:
-    """Safe replacement for `_codecs.encode`, which turns a latin-1 text into bytes.
+    """Safe replacement for `_codecs.encode`: turn a latin-1 text into bytes.
 
-    Python 3 uses it to write bytes in the pickle protocols 0 to 2.
+    Pickles of protocol 0 to 2 that Python 3 wrote need it, because they store bytes as texts.
     """
     known = isinstance(encoding, str) and encoding.lower() in ("latin1", "latin-1", "iso-8859-1")
     if not isinstance(text, str) or not known:
@@ -198,8 +202,8 @@ _SEQUENCES: Final = (list, tuple, set, frozenset)
 def _collection(kind: Callable[..., Any], *accepted: type) -> Callable[..., Any]:
     """Make a safe replacement for a container class such as `list`.
 
-    Like the class, the replacement takes no argument or one container. A number is refused, because Python would take
-    it as a size.
+    Like the class, the replacement takes no argument or one container. A number is refused, because a class such as
+    `bytearray` would take it as a size and allocate memory.
     """
 
     def make(*arguments: object) -> Any:
@@ -211,7 +215,7 @@ def _collection(kind: Callable[..., Any], *accepted: type) -> Callable[..., Any]
 
 
 def _members(kind: type[set[Any]] | type[frozenset[Any]]) -> Callable[..., Any]:
-    """Make a safe replacement for `set` or `frozenset` that checks all members before they are hashed."""
+    """Make a safe replacement for `set` or `frozenset` that refuses members that are slow to hash or compare."""
     make = _collection(kind, *_SEQUENCES)
 
     def checked(*arguments: object) -> Any:
@@ -246,7 +250,7 @@ def _dtype(spelling: object, *_: object) -> Dtype:
 
 
 def _mapping(*arguments: object) -> dict[Any, Any]:
-    """Safe replacement for dict, OrderedDict and defaultdict: builds a plain dict. A default factory is ignored."""
+    """Safe replacement for dict, OrderedDict and defaultdict in a pickle: builds a plain dict, without defaults."""
     items = (
         arguments[1:]
         if arguments and (arguments[0] is None or isinstance(arguments[0], SafeGlobal))

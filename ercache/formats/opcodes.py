@@ -1,4 +1,4 @@
-"""Check the opcodes of a pickle before it is loaded: plain data only, and only numbers and texts as dictionary keys."""
+"""Check the opcodes (commands) of a pickle before it is loaded, and refuse it if it holds more than plain data."""
 
 from typing import Final
 
@@ -18,15 +18,15 @@ _ALLOWED: Final = frozenset(_BUILDING.split())
 
 
 def check_opcodes(data: bytes, name: str) -> None:
-    """Refuse a pickle that is not plain data.
+    """Refuse a pickle that holds more than plain data, or dictionary keys other than numbers and texts.
 
     Args:
         data: content of the whole file.
         name: name of the file, for error messages.
 
     Raises:
-        UsageError: an opcode could bypass the check of names, a size exceeds the file, a container is a dictionary key,
-            the end is missing, or bytes follow the end.
+        UsageError: an opcode could load a function or class without a check of its name, a size exceeds the file, a
+            container is a dictionary key, the end is missing, or bytes follow the end.
     """
     try:
         end = check_pickle(data, 0, _ALLOWED)

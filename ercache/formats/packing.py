@@ -43,7 +43,14 @@ class ImportResult:
 
 @dataclass(frozen=True)
 class _Inspected:
-    """Specs, index entries, row numbers and notes of a feature, found by reading all of its values once."""
+    """What reading all values of an imported feature once has found, so that its caches can be written.
+
+    Attributes:
+        specs: name, shape and type of each array.
+        entries: utterance id -> its entry for the index of the cache.
+        lengths: utterance id -> number of rows of each array.
+        notes: sentences for the user about suspicious values.
+    """
 
     specs: tuple[ArraySpec, ...]
     entries: Mapping[str, Entry]
@@ -52,7 +59,7 @@ class _Inspected:
 
 
 class _Rows:
-    """Mapping from utterance id to arrays, converted to the shapes and types in the specs of the feature."""
+    """Gives the arrays of an imported feature by utterance id, converted to one shape and type for `write_cache`."""
 
     def __init__(self, found: FoundFeature, specs: Sequence[ArraySpec]) -> None:
         self._found, self._specs = found, specs
@@ -68,24 +75,24 @@ class _Rows:
 def pack(
     content: FileContent, manifest: Manifest, root: Path, prefix: str, imported: Mapping[str, Any]
 ) -> ImportResult:
-    """Write the features of a file as caches.
+    """Write the features of an imported file as caches, one for each feature and part of the corpus.
 
-    A part of the corpus (train, dev or test) without any utterance in the file gets no cache. Files that hold one part
-    each can therefore be imported one by one.
+    If the file has no utterance of a part (such as dev), no cache is written for this part. Three files for train, dev
+    and test can therefore be imported one after the other.
 
     Args:
         content: what the reader found in the file.
         manifest: manifest of the corpus.
         root: folder for the caches.
         prefix: name of the feature; if there are several features, the beginning of their names.
-        imported: where the values come from, as JSON values. It is stored in the provenance.
+        imported: format, name and sha256 of the file, as JSON values. They are stored in the provenance.
 
     Returns:
         Names of the features, paths of the caches, number of utterances, and notes for the user.
 
     Raises:
-        UsageError: no utterance belongs to this corpus, values are not numbers, or a cache of known origin would be
-            overwritten.
+        UsageError: no utterance of the file belongs to this corpus, values are not numbers, or a cache that ercache
+            extracted itself would be overwritten.
     """
     features = [found for found in content.features if found.ids or found.gaps]
     if not features:
@@ -124,13 +131,13 @@ def pack(
 
 
 def feature_names(features: Sequence[FoundFeature], prefix: str) -> list[str]:
-    """Name imported features: the prefix if there is one feature, else the prefix and the name in the file."""
+    """Choose the names of imported features: `prefix` for a single feature, `prefix_<name in the file>` for several."""
     names = [prefix if len(features) == 1 else f"{prefix}_{found.name}" for found in features]
     return [plain_name(name) for name in names]
 
 
 def plain_name(name: str) -> str:
-    """Make a name for params.yaml and paths: lower case, with `_` for all but letters, digits, `_` and `-`."""
+    """Turn a text into a name for params.yaml and file paths, such as `Bert (large)` into `bert_large`."""
     return re.sub(r"[^a-z0-9_-]+", "_", name.lower()).strip("_") or "imported"
 
 
@@ -143,8 +150,8 @@ def _check_places(places: Sequence[Path], parts: Sequence[str]) -> None:
     twice = sorted({str(place) for place in places if places.count(place) > 1})
     if twice:
         raise UsageError(
-            f"two features of the file would get the same name: {first_few(twice)}",
-            hint="give another --name, or --modality",
+            f"two features of the file would be written to the same cache: {first_few(twice)}",
+            hint="choose another name with --name, or give --modality",
         )
     known = []
     for path in (place.with_name(f"{place.name}.{part}.h5") for place in places for part in parts):
@@ -154,7 +161,7 @@ def _check_places(places: Sequence[Path], parts: Sequence[str]) -> None:
         raise UsageError(
             "the import would overwrite caches that ercache extracted itself",
             details=known,
-            hint="give another --name",
+            hint="choose another name with --name",
         )
 
 
@@ -169,7 +176,8 @@ def _has_origin(path: Path) -> bool:
 def _inspect(found: FoundFeature) -> _Inspected:
     """Read all values of a feature once, to find its specs, lengths, digests, and suspicious values.
 
-    Shapes and types are determined before the digests, because mixed types are converted to a common type.
+    Shapes and types are determined first, because values of mixed types are converted to a common type, of which the
+    digests are computed.
     """
     specs = found.specs or _specs_of(found)
     rows = _Rows(found, specs)
@@ -207,7 +215,8 @@ def _specs_of(found: FoundFeature) -> tuple[ArraySpec, ...]:
         for name, array in found.read(utterance).items():
             if array.dtype.kind not in NUMBERS:
                 raise UsageError(
-                    f"{found.name} of {utterance}: {array.dtype} values are not features; features are numbers"
+                    f"{found.name} of utterance {utterance}: values of type {array.dtype} cannot be features; give a "
+                    "file of numbers"
                 )
             shapes.setdefault(name, set()).add(array.shape[1:] if array.ndim > 1 else array.shape)
             types.setdefault(name, set()).add(array.dtype.newbyteorder("="))
@@ -215,8 +224,8 @@ def _specs_of(found: FoundFeature) -> tuple[ArraySpec, ...]:
     for name, found_shapes in shapes.items():
         if len(found_shapes) > 1:
             told = first_few([list(shape) for shape in sorted(found_shapes)])
-            raise UsageError(f"{found.name}: the rows of {name} have different shapes: {told}",
-                             hint="a feature has one width; check that the file is complete")  # fmt: skip
+            raise UsageError(f"feature {found.name}: the rows of array {name!r} have different shapes: {told}",
+                             hint="all rows must have one shape; check that the file is complete")  # fmt: skip
     return tuple(
         ArraySpec(
             name,

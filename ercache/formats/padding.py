@@ -1,7 +1,7 @@
 """Find and remove the padding of sequences that were padded to equal length.
 
-MMSA pads at the end; MMSA-FET with `--pad-location start` pads at the start. The length of a sequence says
-how many of its rows are values, but not which ones. Rows of zeros show at which end the padding is.
+MMSA pads at the end; MMSA-FET with `--pad-location start` pads at the start. A file gives only the length of a sequence
+without padding, but not the side. Rows of zeros show whether the padding is at the start or at the end.
 """
 
 from collections.abc import Sequence
@@ -23,9 +23,9 @@ class CutResult:
 
     Attributes:
         side: where most utterances of the file have their padding, `start` or `end`; `end` if no utterance shows it.
-        unsure: utterances whose padding may be at either end; empty if any utterance of the file shows at which end.
-        rows: dictionary from utterance to values without padding, [T, D].
-        inside: utterances that lose a nonzero row, no matter at which end the padding is removed.
+        unsure: utterances with zeros on both sides, if no utterance of the file shows where its padding is.
+        rows: dictionary from utterance to values without padding, [T, D]: T rows of D numbers.
+        inside: utterances that lose a nonzero row, whether the padding is removed at the start or at the end.
     """
 
     side: Side
@@ -34,8 +34,7 @@ class CutResult:
     inside: list[str] = field(default_factory=list)
 
     def notes(self, name: str) -> list[str]:
-        """Write sentences for the user that say at which side padding was removed, and for which utterances it is
-        unsure.
+        """Write notes for the user: on which side the padding was removed, and which utterances are doubtful.
 
         Args:
             name: name of the feature.
@@ -56,10 +55,11 @@ class CutResult:
 
 
 def cut_padding(rows: Sequence[tuple[str, Array, int]]) -> CutResult:
-    """Remove the padding of sequences: cut each to its length, at the end where its rows are zeros.
+    """Remove the padding of sequences: cut each one to its length, on the side where its rows are zeros.
 
     Args:
-        rows: one (utterance, padded values [T, D], number of rows without padding) per utterance.
+        rows: one triple per utterance: its id; its padded values [T, D], T rows of D numbers; and its number of rows
+            without padding.
     """
     fitting = {utterance: _fitting(values, length) for utterance, values, length in rows}
     clear = [sides[0] for sides in fitting.values() if len(sides) == 1]
@@ -77,7 +77,7 @@ def cut_padding(rows: Sequence[tuple[str, Array, int]]) -> CutResult:
 
 
 def _fitting(values: Array, length: int) -> tuple[Side, ...]:
-    """Find the sides (`start`, `end`) at which the values can be cut to `length` rows without losing a nonzero row."""
+    """Find the sides, `start` or `end`, where removing rows down to `length` removes only zeros. None, one or both."""
     full = np.flatnonzero(values.reshape(len(values), -1).any(axis=1))
     if not len(full):
         return _SIDES

@@ -17,7 +17,7 @@ def read_parquet(path: Path) -> Any:
     """Read a Parquet file whose columns hold numbers, texts, or lists of numbers.
 
     Returns:
-        The `pyarrow.Table`; columns of texts are dictionary-encoded.
+        A `pyarrow.Table`. Columns of texts are dictionary-encoded, that is, each different text is stored once.
 
     Raises:
         UsageError: the file has columns of other types, or states impossible sizes.
@@ -38,14 +38,15 @@ def read_parquet(path: Path) -> Any:
         raise UsageError(
             f"{path}: some columns hold neither numbers nor texts",
             details=odd[:20],
-            hint="remove these columns",
+            hint="remove these columns from the file",
         )
     texts = [field.name for field in schema if _is_text(field.type)]
     table = pq.read_table(path, read_dictionary=texts, partitioning=None)
     for name in texts:
         if _length(table.column(name)) > most:
             raise UsageError(
-                f"{path}: the texts in column {name!r} are more than the file can hold", hint=_HINT
+                f"{path}: the texts in column {name!r} are larger than a file of this size can hold",
+                hint=_HINT,
             )
     return table
 
@@ -70,7 +71,7 @@ def _is_text(kind: Any) -> bool:
 
 
 def _is_number(kind: Any) -> bool:
-    """Whether the type of a column is numbers, or lists of numbers, or lists of such lists."""
+    """Whether a pyarrow type is a number, or a list of numbers, however deeply nested."""
     from pyarrow import types
 
     while types.is_list(kind) or types.is_large_list(kind) or types.is_fixed_size_list(kind):
@@ -79,7 +80,11 @@ def _is_number(kind: Any) -> bool:
 
 
 def _length(column: Any) -> int:
-    """Count the bytes of all texts in a dictionary-encoded column. A text that occurs n times counts n times."""
+    """Count the bytes of all texts in a column, to limit its memory. A text that occurs n times counts n times.
+
+    Args:
+        column: dictionary-encoded column of a `pyarrow.Table`: each different text is stored once.
+    """
     import pyarrow.compute as pc
 
     total = 0

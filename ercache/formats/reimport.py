@@ -26,10 +26,10 @@ def read_export(
 ) -> FileContent:
     """Read a file that `ercache cache export` wrote.
 
-    The provenance in the file is stored only as a claim, because nobody can verify it any more.
+    The file tells how the feature was computed. The cache stores this only as a claim, because it cannot be verified.
 
     Args:
-        read: function that reads the file format, one of `EXPORT_READERS`.
+        read: function that reads a file of this format, one of `EXPORT_READERS`.
 
     Raises:
         UsageError: ercache did not export the file, or it is damaged.
@@ -62,7 +62,10 @@ def read_export(
 
 
 def is_export(path: Path, form: str) -> bool:
-    """Whether ercache exported an npz or parquet file. Also true if the file cannot be opened."""
+    """Whether an npz or parquet file was exported by ercache, and is not a table of another project.
+
+    Also true if the file cannot be opened, so that the reader of exported files reports the error.
+    """
     try:
         if form == "npz":
             return f"{ABOUT}.npy" in members_of(path)

@@ -45,11 +45,11 @@ class IdTable:
 
 
 def read_table(path: Path, manifest: Manifest, modality: str, kind: str = "") -> FileContent:
-    """Read a plain table of ids and vectors.
+    """Read a plain table of ids and vectors: a file, or a folder of .npy files.
 
     Args:
-        kind: suffix of the type of table, such as `.npz`; "" for that of the file.
-        modality: modality of the features; may be "" if the name of the file or of an array implies it.
+        kind: type of the table as a suffix, such as `.npz`; "" means the suffix of the file's own name.
+        modality: modality of the features; may be "" if the name of the file or of an array shows it.
 
     Raises:
         UsageError: the file is not a table of ids and numbers, or its ids are not in the manifest.
@@ -58,7 +58,7 @@ def read_table(path: Path, manifest: Manifest, modality: str, kind: str = "") ->
         return read_merbench(path, manifest, modality)
     reader = _READERS.get(kind or path.suffix.lower())
     if reader is None:
-        raise UsageError(f"{path}: not a known type of table: {path.suffix or 'a file without a suffix'}",
+        raise UsageError(f"{path}: this type of table is not supported: {path.suffix or 'a file without a suffix'}",
                          hint=f"give one of {', '.join(_READERS)}, or a folder of .npy files")  # fmt: skip
     ids = IdMatcher(manifest)
     rows: dict[str, dict[str, Array]] = {}
@@ -71,7 +71,7 @@ def read_table(path: Path, manifest: Manifest, modality: str, kind: str = "") ->
             for i, utterance in placed.items():
                 if utterance in mine:
                     raise UsageError(
-                        f"{path}: two rows belong to {utterance}",
+                        f"{path}: two rows belong to utterance {utterance}",
                         hint="check that --corpus names the corpus of this file",
                     )
                 mine[utterance] = as_numbers(values[i], f"{path}: {name or 'the vector'} of {utterance}")
@@ -89,18 +89,20 @@ def _from_npz(path: Path) -> list[IdTable]:
     if named is None:
         texts = [name for name, array in arrays.items() if array.dtype.kind not in NUMBERS]
         if texts or not arrays:
-            raise UsageError(
-                f"{path}: no array of ids (there are: {first_few(list(arrays), 20)})", hint=_EXAMPLE
-            )
+            raise UsageError(f"{path}: no array of ids (found: {first_few(list(arrays), 20)})", hint=_EXAMPLE)
         return [IdTable(list(arrays), {"": list(arrays.values())})]
     names = _flat(arrays.pop(named), path)
     return [_beside(names, arrays, path)]
 
 
 def _from_pickle(path: Path) -> list[IdTable]:
-    """Read a pickled dictionary.
+    """Read tables of ids and vectors from a pickle.
 
-    It maps ids to vectors, or holds `ids` and arrays, or holds such a dictionary for each of train, dev and test.
+    Three layouts are accepted: a dictionary from id to vector; a dictionary with `ids` and arrays with one row per id;
+    and one of these dictionaries for each of train, dev and test.
+
+    Returns:
+        One table, or one for each of train, dev and test.
     """
     return _tables(load_pickle(path), path)
 
@@ -131,7 +133,7 @@ def _tables(given: Any, path: Path, part: str = "") -> list[IdTable]:
 def _beside(names: Sequence[object], arrays: Mapping[str, Any], path: Path) -> IdTable:
     """Build a table from a list of ids and several arrays. Row i of each array belongs to id i.
 
-    Arrays with a single number per row are left out, because they are usually labels.
+    Arrays with a single number per id are left out, because they are usually labels.
     """
     features: dict[str, Sequence[Any]] = {
         name: list(values)
@@ -152,7 +154,7 @@ def _beside(names: Sequence[object], arrays: Mapping[str, Any], path: Path) -> I
             ]
         )
         raise UsageError(
-            f"{path}: {len(names)} ids, but no array with a vector for each of them (there are: {told})",
+            f"{path}: there are {len(names)} ids, but no array with one vector per id (found: {told})",
             hint=_EXAMPLE,
         )
     left = [name for name in arrays if name not in features]

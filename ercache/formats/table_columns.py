@@ -40,7 +40,8 @@ def read_csv_table(path: Path) -> Columns:
         table = pacsv.read_csv(path, convert_options=options)
     except (pa.ArrowInvalid, pa.ArrowKeyError, csv.Error, UnicodeDecodeError) as error:
         raise UsageError(
-            f"{path}: not readable as csv ({error})"[:500], hint="it needs a header, commas and UTF-8"
+            f"{path}: not readable as csv ({error})"[:500],
+            hint="save it as UTF-8, with a header line and commas",
         ) from error
     return _columns(table, named, path)
 
@@ -73,7 +74,7 @@ def _id_column(header: Sequence[str], path: Path) -> str:
     if not found:
         told = f"{', '.join(header[:9])}{' and more' if len(header) > 9 else ''}"
         raise UsageError(
-            f"{path}: no column of ids (there are: {told})"[:500], hint="name the column of ids `id`"
+            f"{path}: no column of utterance ids (found: {told})"[:500], hint="name the column of ids `id`"
         )
     return found[0]
 
@@ -98,8 +99,8 @@ def _columns(table: Any, named: str, path: Path) -> Columns:
         return ids, {"": list(np.stack(numbers, axis=1))}, left
     if not lists:
         raise UsageError(
-            f"{path}: no column of numbers besides {named!r}",
-            hint="docs/features.md shows examples",
+            f"{path}: the file has no column of numbers except the column of ids, {named!r}",
+            hint="add the features as columns; docs/features.md shows examples",
         )
     features = {"": next(iter(lists.values()))} if len(lists) == 1 else lists
     return ids, features, left + (["columns of one number"] if numbers else [])

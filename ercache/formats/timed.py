@@ -29,15 +29,19 @@ def manifest_times(manifest: Manifest) -> Times:
 
 
 def no_times(path: Path, manifest: Manifest) -> UsageError:
-    """Build the error for a file whose rows have only times, if the manifest gives no times of utterances."""
+    """Build the error for a file that names its rows by time, if the manifest has no times to compare with."""
     return UsageError(
-        f"{path}: the file names its rows by time, but the manifest of {manifest.corpus} has no times",
+        f"{path}: the file names its rows by time, but the manifest of {manifest.corpus} has no times of utterances",
         hint=f"scan the corpus with its videos, or put {LABELS} into the same folder",
     )
 
 
 def by_video(times: Times, ids: IdMatcher) -> Mapping[str, Times]:
     """Group the times of utterances by video.
+
+    Args:
+        times: utterance id -> start and end in its video, in seconds.
+        ids: gives the video (dialogue) of each utterance.
 
     Returns:
         A dictionary from video to the times of its utterances: utterance id -> start and end, in seconds.

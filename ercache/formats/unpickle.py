@@ -36,7 +36,7 @@ _HINT: Final = "no code of the file was run; ask its authors for plain arrays (.
 
 
 class _Unpickler(pickle.Unpickler):
-    """Python's standard unpickler, but names are looked up in our table of safe replacements and never imported."""
+    """Python's unpickler, but functions and classes are never imported: safe replacements take their place."""
 
     def find_class(self, module: str, name: str) -> Any:
         found = TABLE.get(module, {}).get(name)
@@ -52,17 +52,18 @@ def load_pickle(path: Path) -> Any:
         The pickled object. Texts of Python 2 are decoded as latin-1. Arrays of objects hold plain data.
 
     Raises:
-        UsageError: the pickle needs any other class or function (the message names it), or is damaged.
+        UsageError: the pickle is damaged, or needs a class or function that is not part of plain data and numpy. The
+            message names it.
     """
     return load_pickled(path.read_bytes(), str(path))
 
 
 def load_pickled(data: bytes, where: str) -> Any:
-    """Read the bytes of a pickle, as `load_pickle` does.
+    """Read a pickle that is already in memory as bytes. No code in it is run; see `load_pickle`.
 
     Args:
-        data: the pickle.
-        where: description of its place for error messages.
+        data: the bytes of the pickle.
+        where: file or member of an archive that the bytes come from, for error messages.
     """
     check_opcodes(data, where)
     try:
@@ -88,10 +89,10 @@ _Weighed = tuple[Any, int]
 
 
 class _Plain:
-    """Replaces each `ArrayBox` in a loaded object by its array, and measures the size of the whole object.
+    """Finishes an object that was loaded from a pickle: replaces placeholders by their arrays, and measures its size.
 
-    The size is the number of items plus the number of 8-byte words. Content that is used in several places counts once
-    for each place.
+    The placeholders are the `ArrayBox` objects. The size is the number of items plus the number of 8-byte words.
+    Content that is used in several places counts once for each place.
     """
 
     def __init__(self) -> None:

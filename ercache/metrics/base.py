@@ -64,15 +64,15 @@ class Metric:
     """A metric of predictions. Larger scores are better. It has either `of_rates` or `of_probabilities`.
 
     Attributes:
-        key: name of the metric in run.json and in tables.
-        name: name of the metric for readers.
+        key: name of the metric in run.json and in tables, such as `weighted_f1`.
+        name: name of the metric for readers, such as `Weighted F1`.
         of_rates: function that computes scores [...] as fractions from the `Rates` of confusion matrices [..., C, C] of
             C classes.
         of_probabilities: function that computes one score from the true classes [N] and the predicted probabilities
             [N, C] of N utterances, for a metric that needs more than a confusion matrix. Multi-label tasks have no
             such metrics.
-        classes: the number of classes that a label set must have for this metric; None for any number. A multi-label
-            task has no metric with such a number.
+        classes: number of classes, if the metric exists only for label sets with this number; otherwise None. Metrics
+            with such a number are not used for multi-label tasks.
     """
 
     key: str
@@ -102,7 +102,10 @@ METRICS: Final = Registry[Metric]("ercache.metrics", "ercache.metrics", lambda m
 
 
 def in_order(classes: int) -> list[Metric]:
-    """All metrics of a label set with C classes: the one by which systems are compared (`METRIC`), then by key."""
+    """List the metrics that exist for a label set with `classes` classes: weighted F1 first, the others by key.
+
+    Weighted F1 (`METRIC`) comes first because systems are compared by it.
+    """
     fitting = (metric for metric in METRICS.values() if metric.fits(classes))
     return sorted(fitting, key=lambda metric: (metric.key != METRIC, metric.key))
 

@@ -66,21 +66,21 @@ def intervals(counts: Ints, *, draws: int = DRAWS, seed: int = 0) -> dict[str, t
 
 
 def rng_draws(rng: np.random.Generator, size: int, draws: int) -> Ints:
-    """Bootstrap draws: draw as many items as there are, with replacement, and repeat this `draws` times.
+    """Make bootstrap draws: each draws `size` times from `size` items (dialogues or seeds), with replacement.
 
     Args:
         rng: random generator.
         size: number of items.
-        draws: number of repetitions.
+        draws: number of bootstrap draws.
 
     Returns:
-        Counts [draws, size]: how often each item was drawn in each repetition.
+        Counts [draws, size]: how often each item occurs in each bootstrap draw.
     """
     return rng.multinomial(size, np.full(size, 1 / size), size=draws)
 
 
 def percentiles(values: Floats) -> tuple[float, float]:
-    """The 2.5th and 97.5th percentile of bootstrap values: the ends of a 95 % interval."""
+    """Compute the two ends of a 95 % interval from bootstrap values [R]: their 2.5th and 97.5th percentiles."""
     low, high = np.quantile(values, [0.025, 0.975])
     return float(low), float(high)
 

@@ -1,4 +1,4 @@
-"""Networks that both stages need: `extract` loads them as encoders, and training runs train them.
+"""Networks that both stages need: `extract` uses them as pretrained encoders, and some are also trained by ercache.
 
-One file per network. If the authors published a state dict, tensor names are the names in that state dict.
+Each file holds one network. If its authors published a state dict, our tensors have the names in this state dict.
 """

@@ -1,6 +1,6 @@
 """DAN ("Distract Your Attention"): recognises facial expressions with several cross attention heads (Wen et al., 2021).
 
-Tensor names are those of the authors' code (github.com/yaoing/DAN), so that their checkpoints load strictly.
+Tensors have the names in the authors' code (github.com/yaoing/DAN), so that all tensors of their checkpoints fit.
 """
 
 from typing import Final, NamedTuple
@@ -18,8 +18,8 @@ class DanOutput(NamedTuple):
 
     Attributes:
         features: feature map of the ResNet18 trunk, [B, 512, 7, 7].
-        heads: vectors of the four attention heads after a log-softmax over the heads, [B, 4, 512]; values are at most
-            0.
+        heads: vectors of the four attention heads, [B, 4, 512], after a log-softmax that compares the four heads; all
+            values are at most 0.
         logits: scores of the C emotions, [B, C].
     """
 
@@ -29,7 +29,7 @@ class DanOutput(NamedTuple):
 
 
 class SpatialAttention(nn.Module):
-    """Spatial attention: weighs each position of a feature map, using convolutions of three window shapes."""
+    """Spatial attention: multiplies each position of a feature map by a weight from 3x3, 1x3 and 3x1 convolutions."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -39,7 +39,7 @@ class SpatialAttention(nn.Module):
         self.conv_3x1 = _normed(nn.Conv2d(256, WIDTH, (3, 1), padding=(1, 0)))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Weigh each position of a feature map by spatial attention.
+        """Multiply all channels at each position of a feature map by the attention weight of the position.
 
         Args:
             x: feature map of B faces, [B, 512, h, w]: 512 channels, height h, width w.
@@ -53,7 +53,7 @@ class SpatialAttention(nn.Module):
 
 
 class ChannelAttention(nn.Module):
-    """Channel attention: pools a feature map and weighs its channels through a bottleneck of 32 units."""
+    """Channel attention: averages each channel of a feature map, and multiplies the mean by a learned weight."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -62,7 +62,7 @@ class ChannelAttention(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        """Average a feature map over its positions, and weigh the channel means by channel attention.
+        """Average each channel of a feature map over all positions, and multiply the mean by its attention weight.
 
         Args:
             x: feature map of B faces, [B, 512, h, w]: 512 channels, height h, width w.
@@ -116,7 +116,7 @@ class DAN(nn.Module):
         self.bn = nn.BatchNorm1d(classes)
 
     def forward(self, x: Tensor) -> DanOutput:
-        """Compute emotion logits, and the features on which they are based, of B face crops.
+        """Compute the emotion logits of B face crops, and also the features from which they are computed.
 
         Args:
             x: face crops, normalised with ImageNet mean and standard deviation, [B, 3, 224, 224].

@@ -1,7 +1,7 @@
-"""EfficientFace, a small network for facial expressions (Zhao, Liu and Zhou, AAAI 2021), up to its global pooling.
+"""EfficientFace, a small network for facial expressions (Zhao, Liu and Zhou, AAAI 2021), without its classifier.
 
-Tensor names are those of the authors' code (github.com/zengqunzhao/EfficientFace). Their checkpoints load strictly once
-the classification head `fc` is dropped. AVT-CA's video branch uses the same blocks.
+Tensors have the names in the authors' code (github.com/zengqunzhao/EfficientFace). All tensors of their checkpoints
+fit, except for those of the classifier `fc`, which are not used. AVT-CA's video branch uses the same blocks.
 """
 
 from collections import OrderedDict
@@ -15,11 +15,11 @@ WIDTH: Final = 1024
 
 
 class InvertedResidual(nn.Module):
-    """Building block of ShuffleNet v2.
+    """Building block of ShuffleNet v2: two branches, each of which yields one half of the output channels.
 
-    Two branches each compute one half of the output channels. With stride 1 (then i = o), the first branch passes the
-    first half of the input channels on unchanged, and the second branch convolves the second half. With stride 2, both
-    branches convolve all input channels. At the end, the channels of the two branches are interleaved.
+    With stride 1, which needs i = o, the first branch passes the first half of the input channels on unchanged, and the
+    second branch convolves the second half. With stride 2, both branches convolve all input channels. At the end, the
+    channels of the two branches are interleaved.
 
     Args:
         i, o: number of input and of output channels.
@@ -64,7 +64,7 @@ def shuffled(x: Tensor) -> Tensor:
 
 
 class LocalFeatureExtractor(nn.Module):
-    """Four convolution branches, one for each quarter of a feature map.
+    """Computes local features of a face: convolves each quarter of a feature map with weights of its own.
 
     Args:
         i, o: number of input and of output channels.
@@ -100,9 +100,7 @@ class LocalFeatureExtractor(nn.Module):
 
 
 class ChannelAttention(nn.Module):
-    """Computes one attention weight per channel of a feature map, from channel means, through a bottleneck of two
-    linear layers.
-    """
+    """Computes one attention weight per channel of a feature map: channel means, then two linear layers."""
 
     def __init__(self, channels: int, hidden: int) -> None:
         super().__init__()
@@ -121,7 +119,7 @@ class ChannelAttention(nn.Module):
             x: feature maps of B pictures, [B, c, h, w]: c channels, height h, width w.
 
         Returns:
-            Weights before the sigmoid, [B, c, 1, 1].
+            Weights [B, c, 1, 1]. `Modulator` applies the sigmoid later.
         """
         weights: Tensor = self.gate_c(x.mean((2, 3)))
         return weights[:, :, None, None]
@@ -151,14 +149,14 @@ class SpatialAttention(nn.Module):
             x: feature maps of B pictures, [B, c, h, w]: c channels, height h, width w.
 
         Returns:
-            Weights before the sigmoid, [B, 1, h, w].
+            Weights [B, 1, h, w]. `Modulator` applies the sigmoid later.
         """
         weights: Tensor = self.gate_s(x)
         return weights
 
 
 class Modulator(nn.Module):
-    """Weighs a feature map by the product of channel attention and spatial attention."""
+    """Emphasises the important channels and positions of a feature map, by channel attention and spatial attention."""
 
     def __init__(self, channels: int, hidden: int) -> None:
         super().__init__()
@@ -172,7 +170,7 @@ class Modulator(nn.Module):
             x: feature maps of B pictures, [B, c, h, w]: c channels, height h, width w.
 
         Returns:
-            Scores before the sigmoid, [B, c, h, w].
+            Scores [B, c, h, w], to which no sigmoid has been applied yet.
         """
         product: Tensor = self.channel_att(x) * self.spatial_att(x)
         return product
@@ -190,7 +188,7 @@ class Modulator(nn.Module):
 
 
 class EfficientFace(nn.Module):
-    """Facial expression network up to its global pooling; 1,268,118 parameters.
+    """Turns face crops into feature vectors: a facial expression network without its classifier; 1,268,118 parameters.
 
     Source: Zhao, Liu and Zhou, "Robust Lightweight Facial Expression Recognition Network with Label Distribution
     Training", figure 2; sizes in docs/papers/avtca.md, section 4.13.
@@ -218,11 +216,13 @@ class EfficientFace(nn.Module):
             Feature vectors, [B, 1024].
 
         Raises:
-            ValueError: the crops have another size. The quarters of the local branch would then cover other areas of
-                the face.
+            ValueError: the crops have another size. The four quarters of the local branch would then show other areas
+                of the face than in training.
         """
         if x.shape[2:] != (SIDE, SIDE):
-            raise ValueError(f"EfficientFace takes pictures of {SIDE} x {SIDE}, not {tuple(x.shape[2:])}")
+            raise ValueError(
+                f"EfficientFace takes pictures of {SIDE} x {SIDE} pixels, not {tuple(x.shape[2:])}; resize the crops"
+            )
         stem = nn.functional.max_pool2d(self.conv1(x), 3, stride=2, padding=1)  # [B, 29, 56, 56]
         x = self.modulator(self.stage2(stem)) + self.local(stem)
         pooled: Tensor = self.conv5(self.stage4(self.stage3(x))).mean((2, 3))
@@ -230,7 +230,8 @@ class EfficientFace(nn.Module):
 
 
 def stage(i: int, o: int, units: int) -> nn.Sequential:
-    """Build a stage of the network: one block that halves the size of the feature map, then blocks that keep it.
+    """Build a stage of the network: one block that halves the height and width of the feature map, then blocks that do
+    not change them.
 
     Args:
         i, o: number of input channels and of output channels.

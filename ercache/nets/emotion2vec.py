@@ -1,7 +1,7 @@
 """emotion2vec (Ma et al. 2024, arXiv 2312.15185): data2vec 2.0 on speech, for inference only.
 
-No package provides the network. Tensor names are those of the published state dict, so that its file loads strictly
-(ddlBoJack/emotion2vec a0e606c6, sizes of the released configuration).
+The network is written here because no package provides it. Its sizes and tensor names are those of the published
+checkpoint (ddlBoJack/emotion2vec a0e606c6), so that all tensors of the checkpoint fit.
 """
 
 import torch
@@ -15,7 +15,7 @@ EXTRA_TOKENS = 10
 
 
 class Transposed(nn.Module):
-    """Module that swaps the time axis and the channel axis."""
+    """Swaps the time axis and the channel axis, so that layers of both axis orders can stand in one `nn.Sequential`."""
 
     def forward(self, x: Tensor) -> Tensor:
         """Swap the last two axes: B clips with C channels and T time steps, [B, C, T], become [B, T, C], or back."""
@@ -23,7 +23,7 @@ class Transposed(nn.Module):
 
 
 class LocalEncoder(nn.Module):
-    """Convolutions that turn audio into one vector per 20 ms. Each time step is normalised on its own."""
+    """Convolutions that turn audio samples into one vector per 20 ms. Layer norms normalise each vector separately."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -41,7 +41,7 @@ class LocalEncoder(nn.Module):
             sound: B clips of n samples at 16 kHz, [B, n].
 
         Returns:
-            Vectors of T frames, [B, 512, T].
+            One vector for each of T frames of 20 ms, [B, 512, T].
         """
         x = sound[:, None]
         for layer in self.conv_layers:
@@ -50,7 +50,7 @@ class LocalEncoder(nn.Module):
 
 
 class Attention(nn.Module):
-    """Multi-head self-attention with a bias added to the attention scores."""
+    """Multi-head self-attention, with a bias on the attention scores so that frames attend less to distant frames."""
 
     def __init__(self, width: int, heads: int) -> None:
         super().__init__()
@@ -77,7 +77,7 @@ class Attention(nn.Module):
 
 
 class FeedForward(nn.Module):
-    """Two linear layers with a GELU between them."""
+    """The feed-forward network of a transformer layer: two linear layers with a GELU between them."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -85,7 +85,7 @@ class FeedForward(nn.Module):
         self.fc2 = nn.Linear(4 * width, width)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Transform the state of each frame separately.
+        """Transform the state of each frame by the two linear layers, independently of the other frames.
 
         Args:
             x: states of B clips with L frames and D values, [B, L, D].
@@ -98,7 +98,7 @@ class FeedForward(nn.Module):
 
 
 class Block(nn.Module):
-    """A transformer layer with layer norms after attention and feed-forward (post-norm)."""
+    """A transformer layer: self-attention, then feed-forward; a layer norm follows each of the two (post-norm)."""
 
     def __init__(self, width: int, heads: int) -> None:
         super().__init__()
@@ -123,7 +123,7 @@ class Block(nn.Module):
 
 
 class ContextEncoder(nn.Module):
-    """A layer norm, then the transformer layers of the audio branch."""
+    """The second half of the audio branch: a layer norm, then transformer layers that relate the frames of a clip."""
 
     def __init__(self, width: int, heads: int, depth: int) -> None:
         super().__init__()
@@ -147,7 +147,7 @@ class ContextEncoder(nn.Module):
 
 
 class AudioEncoder(nn.Module):
-    """The audio branch: convolutions, position encoding, and transformer layers.
+    """The audio branch: turns audio samples into states by convolutions, position encoding and transformer layers.
 
     Before the transformer layers, 10 learned vectors (the "extra tokens") are put in front of the frames of each clip.
     """
@@ -194,7 +194,7 @@ class Emotion2vec(nn.Module):
     Args:
         width: size D of the states.
         heads: number of attention heads per layer.
-        depths: number of transformer layers in the audio branch, and number of layers above it.
+        depths: two numbers: of transformer layers in the audio branch, and of transformer layers above it.
     """
 
     def __init__(self, width: int = 768, heads: int = 12, depths: tuple[int, int] = (4, 8)) -> None:
@@ -241,11 +241,14 @@ def slopes(heads: int) -> list[float]:
 
 
 def distance_bias(frames: int, heads: int) -> Tensor:
-    """Compute the ALiBi attention bias of T frames, [1, heads, T, T]: minus slope of the head times distance of frames.
+    """Compute ALiBi attention biases, which make frames attend less to distant frames.
 
     Args:
         frames: number T of frames.
         heads: number of attention heads.
+
+    Returns:
+        Biases [1, heads, T, T]: minus the slope of the head times the distance of the two frames.
     """
     at = torch.arange(frames)
     distance = (at[:, None] - at[None]).abs()

@@ -1,9 +1,9 @@
 """JAA-Net: face alignment and facial action units learnt jointly (Shao, Liu, Cai and Ma, IJCV 2021).
 
-The authors publish six checkpoint files (github.com/ZhiwenShao/PyTorch-JAANet). There is one network class for each
-file, with the same tensor names, so that each file loads strictly. In version 2 of their code, every branch of
-`local_au_net` has an additional head that only the loss uses. These tensors (`UNUSED`) are dropped, so files of both
-versions fit.
+The authors publish six checkpoint files (github.com/ZhiwenShao/PyTorch-JAANet). This module has one network class for
+each file, with the same tensor names, so that all tensors of the file fit. In version 2 of their code, every branch of
+`local_au_net` has an additional head that only the loss uses. Its tensors (`UNUSED`) are not loaded, so that files of
+both versions fit.
 """
 
 from typing import Final, NamedTuple
@@ -42,8 +42,8 @@ class JaaOutput(NamedTuple):
 
     Attributes:
         hidden: output of the first layer of the joint head, [B, 512].
-        probabilities: probability of each action unit in `AUS`, [B, 12].
-        landmarks: x and y in pixels of the crop, [B, 49, 2].
+        probabilities: probability that each of the 12 action units in `AUS` is present, [B, 12].
+        landmarks: x and y of 49 landmarks, in pixels of the face crop, [B, 49, 2].
     """
 
     hidden: Tensor
@@ -52,7 +52,7 @@ class JaaOutput(NamedTuple):
 
 
 class LocalConvolution(nn.Module):
-    """Cuts a feature map into n x n tiles and gives each tile its own batch norm, ReLU and 3 x 3 convolution.
+    """Convolves each of n x n tiles of a feature map with weights of its own: batch norm, ReLU, 3 x 3 convolution.
 
     Args:
         tiles: number n of tiles per side.
@@ -81,9 +81,9 @@ class LocalConvolution(nn.Module):
 
 
 class RegionLayer(nn.Module):
-    """Hierarchical multi-scale region layer: one convolution of the whole map, then three convolutions in tiles.
+    """Hierarchical multi-scale region layer: one convolution of the whole feature map, then three in tiles.
 
-    The three convolutions divide the map into a grid of 8 x 8, 4 x 4 and 2 x 2 tiles.
+    These three cut the map into 8 x 8, 4 x 4 and 2 x 2 tiles and have different weights for each tile.
 
     Args:
         i, o: number of input and of output channels.
@@ -100,7 +100,7 @@ class RegionLayer(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Convolve a feature map as a whole, then three times in tiles, from small to large tiles.
 
-        The three results in tiles are concatenated and added to the result of the first convolution.
+        The outputs of the three convolutions in tiles are concatenated and added to the output of the first one.
 
         Args:
             x: feature map of B faces, [B, i, h, w]: i channels, height h, width w.
@@ -126,7 +126,7 @@ class RegionLearning(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        """Compute region features of B faces: feature maps from convolutions with different weights for each tile.
+        """Compute region features of B faces: feature maps for which each tile of the face had weights of its own.
 
         Args:
             x: aligned faces, [B, 3, 176, 176].
@@ -190,7 +190,7 @@ class AlignNet(nn.Module):
 
 
 class AttentionRefinement(nn.Module):
-    """Refines the predefined attention maps of a face. Each action unit has its own convolutions.
+    """Refines the attention maps that `attention_maps` draws for each action unit, by convolutions of its own.
 
     Checkpoint file: `local_attention_refine`.
     """
@@ -222,9 +222,10 @@ class AttentionRefinement(nn.Module):
 
 
 class LocalFeatures(nn.Module):
-    """Computes the mean of twelve feature branches, one per action unit. Checkpoint file: `local_au_net`.
+    """Computes features of the face areas in which action units show. Checkpoint file: `local_au_net`.
 
-    Each branch sees the region features weighted by the attention map of its action unit.
+    There is one branch for each of 12 action units. Its input is the region features times the attention map of the
+    action unit. The output is the mean of the 12 branches.
     """
 
     def __init__(self) -> None:
@@ -246,7 +247,7 @@ class LocalFeatures(nn.Module):
 
 
 class JointHead(nn.Module):
-    """Decides from all features of a face which action units are present. Checkpoint file: `au_net`."""
+    """Computes from all features of a face which action units are present. Checkpoint file: `au_net`."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -325,7 +326,7 @@ def au_centres(landmarks: Tensor) -> Tensor:
         landmarks: x and y of 49 landmarks in pixels, [B, 49, 2].
 
     Returns:
-        x and y of both centres in the same pixels, [B, 12, 2, 2].
+        x and y of the two centres of each action unit, in pixels, [B, 12, 2, 2].
     """
     eye_distance = (landmarks[:, _EYES[0], 0] - landmarks[:, _EYES[1], 0]).abs()  # [B]
     numbers = torch.tensor([[n for n, _ in pair] for pair in _CENTRES], device=landmarks.device)
@@ -338,8 +339,8 @@ def au_centres(landmarks: Tensor) -> Tensor:
 def attention_maps(landmarks: Tensor) -> Tensor:
     """Draw the predefined attention map of each action unit of B faces, from the landmarks.
 
-    Attention is highest at the two centres of an action unit, and falls with city-block distance. A centre outside the
-    map still contributes to the positions within its radius.
+    Attention is highest at the two centres of an action unit, and falls with the city-block distance from them, down to
+    0 outside a fixed radius. A centre may lie outside the map; the positions within its radius still get attention.
 
     Args:
         landmarks: x and y of 49 landmarks in pixels of the crop, [B, 49, 2].

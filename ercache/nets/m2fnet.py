@@ -18,10 +18,10 @@ STD: Final = (0.229, 0.224, 0.225)
 
 
 class Extractor(nn.Module):
-    """Encoder e = ResNet18 without its classifier, and projector z = W e + b; 11,330,412 parameters.
+    """M2FNet's feature extractor for images: a ResNet18 gives encodings e, and a projector gives z = W e + b.
 
-    The same architecture is used for mel images, faces and scenes. Images may have any size, because the pooling is
-    global.
+    It has 11,330,412 parameters. The same architecture is used for mel images, faces and scenes. Images may have any
+    size, because the ResNet18 averages over all positions.
 
     Source: M2FNet, section 3.3; the sizes are those of docs/papers/m2fnet.md, section 4.1.
     """
@@ -58,8 +58,9 @@ class Extractor(nn.Module):
 
 
 def start_from_imagenet(extractor: Extractor, tensors: Mapping[str, Tensor]) -> None:
-    """Load torchvision's ResNet18 weights (IMAGENET1K_V1) into the encoder. The projector keeps its random
-    initialisation.
+    """Load torchvision's ResNet18 weights (IMAGENET1K_V1) into the encoder, as the start of its training.
+
+    The projector keeps its random initialisation.
 
     Args:
         extractor: network that is changed in place.

@@ -28,9 +28,11 @@ SIZES: Final = {"small": SMALL, "base": BASE, "large": LARGE}
 
 
 def shape_in(tensors: Mapping[str, "Tensor"], expected: Shape) -> Shape:
-    """Find the sizes of a RoBERTa in its tensors: depth and inner width are those of the checkpoint it started from.
+    """Find out the sizes of a RoBERTa from the shapes of its tensors.
 
-    Without tensors, the sizes are the expected ones.
+    Args:
+        tensors: tensors of the network, by name; empty for random weights.
+        expected: sizes to return if `tensors` is empty; also gives the width and the number of heads.
     """
     first = tensors.get("encoder.layer.0.intermediate.dense.weight")
     if first is None:
@@ -82,13 +84,13 @@ def from_checkpoint(weights: Weights, expected: Shape, tokenizer: "Tokenizer") -
 
 
 def speaker_rows(table: "Tensor") -> "Tensor":
-    """Make embeddings for ten speaker tokens, near the mean of all token embeddings. They are the same in every run.
+    """Make initial embeddings for ten new tokens that name speakers: the mean of all token embeddings plus fixed noise.
 
     Args:
         table: embedding table of the network, [V, width] for a vocabulary of V tokens.
 
     Returns:
-        Rows for the speaker tokens, [10, width].
+        Embeddings of the speaker tokens, [10, width]; equal in every run for the same table.
     """
     import torch
 

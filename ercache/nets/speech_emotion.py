@@ -1,4 +1,7 @@
-"""wav2vec 2.0 with the emotion head of audEERING (Wagner et al. 2023). The package transformers has no class for it."""
+"""audEERING's speech emotion network (Wagner et al. 2023): wav2vec 2.0 and a head for arousal, dominance and valence.
+
+The head is written here because the package transformers has no class for it.
+"""
 
 from torch import Tensor, nn
 from transformers.models.wav2vec2.configuration_wav2vec2 import Wav2Vec2Config
@@ -27,7 +30,7 @@ class EmotionHead(nn.Module):
 
 
 class SpeechEmotion(nn.Module):
-    """wav2vec 2.0 with its emotion head. Tensor names are those of the published state dict.
+    """audEERING's wav2vec 2.0 with its emotion head. Tensors have the names in the published state dict.
 
     Source: audeering/wav2vec2-large-robust-12-ft-emotion-msp-dim, 165,316,995 parameters;
         docs/encoders.md#speech-networks.

@@ -1,4 +1,4 @@
-"""The speech networks wav2vec 2.0, HuBERT and WavLM: their sizes, norms and tensor names.
+"""Build the speech networks wav2vec 2.0, HuBERT and WavLM in all published sizes.
 
 Source: docs/encoders.md#speech-networks.
 """
@@ -19,7 +19,7 @@ class SpeechNetwork:
     """Fixed properties of a published speech network.
 
     Attributes:
-        family: architecture.
+        family: architecture: `wav2vec2`, `hubert` or `wavlm`.
         width: size of the states.
         layers: number of transformer layers.
         norm: normalisation after the first convolution. `group` uses statistics over time, so padding would change
@@ -69,7 +69,7 @@ def build(family: Family, config: dict[str, Any], emotion: bool) -> "nn.Module":
     """Build a speech network from its config.json. No checkpoint is loaded.
 
     Args:
-        family: architecture.
+        family: architecture: `wav2vec2`, `hubert` or `wavlm`.
         config: content of config.json.
         emotion: whether to add the emotion head of audEERING.
     """
@@ -95,11 +95,10 @@ def build(family: Family, config: dict[str, Any], emotion: bool) -> "nn.Module":
 
 
 def keep_layers(network: Any, layer: int) -> None:
-    """Remove all transformer layers above `layer`. The network then returns what transformers calls
-    `hidden_states[layer]`.
+    """Remove all transformer layers above `layer`, so that the network returns the states of this layer.
 
-    If `layer` is the last layer, nothing is removed. The output is then `last_hidden_state`, including the final norm
-    if the network has one.
+    These are what transformers calls `hidden_states[layer]`. If `layer` is the last layer, nothing is removed, and the
+    output is `last_hidden_state`, including the final norm if the network has one.
 
     Args:
         network: network that is changed in place.
@@ -113,7 +112,7 @@ def keep_layers(network: Any, layer: int) -> None:
     layers = network.encoder.layers
     if layer > len(layers):
         raise WeightsError(
-            f"the checkpoint has {len(layers)} layers, and the feature asks for layer {layer}",
+            f"the feature uses layer {layer}, but the network of its checkpoint has only {len(layers)} layers",
             hint="choose another `layer` in params.yaml, or another checkpoint",
         )
     if layer < len(layers):
@@ -136,9 +135,9 @@ UNMASKED = {"mask_time_prob": 0.0, "mask_feature_prob": 0.0}  # config of a netw
 
 
 def tensor_name(name: str) -> str:
-    """Return the name that a tensor of a published checkpoint has in transformers 5.
+    """Translate the name of a tensor in a published speech checkpoint to its name in transformers 5.
 
-    Only the tensors of weight norms were renamed; other names are returned unchanged.
+    Only the tensors of weight norms have other names there. All other names are returned unchanged.
     """
     for old, new in (("weight_g", "original0"), ("weight_v", "original1")):
         name = name.replace(

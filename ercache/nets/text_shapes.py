@@ -17,7 +17,7 @@ class Shape:
         width: size of the states.
         layers, heads: number of transformer layers, and number of attention heads per layer.
         inner: width of the feed-forward layers.
-        vocabulary: number of rows of the embedding table; 0 means that the tokenizer gives it.
+        vocabulary: number of tokens in the embedding table; 0 means as many as the tokenizer has.
     """
 
     width: int
@@ -28,9 +28,11 @@ class Shape:
 
 
 def shape_of(weights: Weights, expected: Shape) -> Shape:
-    """Read the sizes of a network from the config.json of a checkpoint.
+    """Read the sizes of a network from the config.json of its checkpoint.
 
-    With random weights there is no config.json, and the sizes `expected` are returned.
+    Args:
+        weights: the checkpoint. With random weights there is no config.json, and `expected` is returned.
+        expected: sizes that the encoder assumes; the width must be equal, all other sizes may differ.
 
     Raises:
         WeightsError: config.json is absent or damaged, or its width differs from `expected`.

@@ -1,6 +1,7 @@
-"""Single layers of a published BERT or ViT, with frozen weights. Cues places its cross-modal bridges between them.
+"""Single layers of a published BERT or ViT, with frozen weights, for the fusion model Cues.
 
-The layer classes come from transformers. Only the requested layers are built and loaded.
+Cues places its cross-modal bridges between these layers. Their classes come from transformers. Only the layers that
+Cues uses are built and loaded.
 """
 
 from typing import Any, Literal
@@ -14,7 +15,7 @@ Kind = Literal["bert", "vit"]
 
 
 class UpperLayers(nn.Module):
-    """Selected layers of a BERT or ViT, never trained and always in eval mode. For a ViT, the final norm is included.
+    """Some layers of a published BERT or ViT, frozen and always in eval mode. For a ViT, the final norm is included.
 
     Args:
         kind: architecture, `bert` or `vit`.

@@ -16,7 +16,7 @@ _NAMES: Final = (
 
 
 def vit_name(name: str) -> str:
-    """Return the name that a tensor of a published ViT checkpoint has in transformers 5."""
+    """Translate the name of a tensor in a published ViT checkpoint to its name in transformers 5."""
     for old, new in _NAMES:
         name = re.sub(old, new, name)
     return name

@@ -1,1 +1,1 @@
-"""params.yaml: its schema, and reading it. All wrong entries are reported together."""
+"""Read, check and change params.yaml, the file that holds all choices of a project."""

@@ -1,7 +1,8 @@
-"""Add entries to params.yaml and params.local.yaml. Everything that stands there keeps its bytes, comments included.
+"""Add entries to params.yaml and params.local.yaml. The text that is already in the files stays unchanged.
 
-New entries are lines of text, put behind the last entry of their section; a section in braces gets them inside. The
-result is parsed and compared with what was wanted, so an unusual file is refused instead of damaged.
+New entries become lines of text behind the last entry of their section, or inside its braces if it is written as
+`section: {...}`. The new text is parsed and compared with the wanted content. If they differ, as may happen with an
+unusual layout, an error is raised and the file stays as it is.
 """
 
 from collections.abc import Mapping
@@ -20,13 +21,13 @@ _WIDTH: Final = 1000  # an entry in braces stays on its line
 
 @dataclass
 class EditedFile:
-    """A YAML file with new entries, not yet written.
+    """A YAML file with added entries, held in memory until it is written.
 
     Attributes:
         path: the file.
         text: its new content.
         added: `section.name` of each new entry.
-        kept: `section.name` of each entry that was there before with another value. It was not changed.
+        kept: `section.name` of each entry that the file already had with another value; the old value is kept.
     """
 
     path: Path
@@ -40,7 +41,7 @@ def with_entries(path: Path, additions: Additions) -> EditedFile:
 
     Args:
         path: the file; an absent file counts as an empty one.
-        additions: the entries, by section.
+        additions: dictionary from section to the new entries: name of the entry -> value.
 
     Raises:
         ParamsError: the file is not valid YAML, or its layout does not allow additions. The details list the lines to
@@ -68,7 +69,7 @@ def _content(path: Path) -> str:
     try:
         return path.read_bytes().decode("utf-8")  # keeps the line ends of Windows
     except UnicodeDecodeError as error:
-        raise ParamsError(f"{path}: not UTF-8, correct it: {error}") from error
+        raise ParamsError(f"{path}: not a text file in UTF-8 ({error}); save it as UTF-8") from error
 
 
 def _parsed(text: str, path: Path) -> dict[str, Any]:
@@ -101,7 +102,7 @@ def _nodes(text: str, section: str) -> tuple[yaml.Node | None, yaml.Node | None]
 
 
 def last_line(node: yaml.Node) -> int:
-    """Number of the last line of a node. (The end of a block in PyYAML lies behind the comments that follow it.)"""
+    """Number, from 0, of the last line of a YAML node. PyYAML's own end also covers comments after the node."""
     if isinstance(node, yaml.CollectionNode) and not node.flow_style:
         inner = (
             node.value if isinstance(node, yaml.SequenceNode) else [n for pair in node.value for n in pair]
@@ -126,7 +127,10 @@ def _in_braces(text: str, node: yaml.MappingNode, new: Mapping[str, Any]) -> str
 
 
 def _lines(new: Mapping[str, Any], indent: int) -> str:
-    """Write entries in the style of params.yaml: one line for each entry, or one for each key of an experiment."""
+    """Write entries as YAML text in the style of params.yaml: one line for each entry.
+
+    A dictionary whose line would exceed 100 characters gets one line for each of its keys.
+    """
     lines = []
     for name, entry in new.items():
         short = f"{_flow(name)}: {_flow(entry)}"
@@ -162,7 +166,7 @@ def _check(edited: EditedFile, before: Mapping[str, Any], additions: Additions) 
             if f"{section}.{name}" in edited.added
         ]
         raise ParamsError(
-            f"{edited.path}: its layout does not allow adding entries",
+            f"{edited.path}: the layout of this file does not allow ercache to add entries",
             details=lines,
             hint="add these entries by hand and run again",
         )

@@ -1,4 +1,4 @@
-"""Change entries of params.yaml and params.local.yaml. All other sections keep their bytes, comments and line ends."""
+"""Change entries of params.yaml and params.local.yaml. Sections without a change keep their text and comments."""
 
 import io
 from collections.abc import Callable
@@ -15,14 +15,14 @@ from ercache.params.additions import last_line
 
 
 def edited_text(path: Path, change: Callable[[CommentedMap], None]) -> str:
-    """Return the text of a YAML file after a change. Nothing is written.
+    """Compute the text that a YAML file has after a change. Nothing is written.
 
     Args:
         path: the file; an absent file counts as an empty one.
-        change: function that changes the content of the file, which it gets as a mapping.
+        change: function that gets the parsed content of the file, a dictionary, and changes it in place.
 
     Returns:
-        The new text, or the text of the file if nothing changed.
+        The new text of the whole file; the old text if `change` changed nothing.
 
     Raises:
         ParamsError: the file is not valid YAML, or its top level is not a mapping.
@@ -42,12 +42,17 @@ def edited_text(path: Path, change: Callable[[CommentedMap], None]) -> str:
 
 
 def _spliced(before: str, unchanged: str, after: str) -> str:
-    """Put the sections that changed into the text of the file. A dump of the whole file would reformat the others.
+    """Replace only the changed sections in the text of a file.
+
+    The other sections keep their layout, which writing the whole content anew (a dump) would lose.
 
     Args:
         before: text of the file.
-        unchanged: dump of its content before the change.
-        after: dump of its content after the change.
+        unchanged: dump of the content before the change.
+        after: dump of the content after the change.
+
+    Returns:
+        The new text of the file.
     """
     end = "\r\n" if "\r\n" in before else "\n"
     old, new = _sections(unchanged), _sections(after)
@@ -77,7 +82,7 @@ def _sections(text: str) -> dict[str, list[str]]:
 
 
 def _spans(text: str) -> dict[str, tuple[int, int]]:
-    """Return the first and the last line of each section of a YAML text."""
+    """Find the lines of each section of a YAML text: its name -> numbers of its first and last line, from 0."""
     top = pyyaml.compose(text, Loader=pyyaml.SafeLoader)
     pairs = top.value if isinstance(top, pyyaml.MappingNode) else []
     return {

@@ -1,8 +1,8 @@
 """Read params.yaml, check all of it, and report all wrong entries together.
 
 The caller passes the config classes of corpora, encoders and models, because this package must not import them. The
-root folder of a corpus depends on the machine. It is given by `--root`, ERCACHE_ROOT_<CORPUS>, params.local.yaml or
-params.yaml.
+root folder of a corpus depends on the machine. The user sets it in one of four places: the option `--root`, the
+environment variable ERCACHE_ROOT_<CORPUS>, params.local.yaml, or params.yaml.
 """
 
 import difflib
@@ -65,11 +65,11 @@ def load_params(
 
     Args:
         path: the file.
-        contents: contents of params.yaml and params.local.yaml that are not written yet, to be checked instead of
-            those of the files.
-        corpora, encoders, models: dictionaries from key to config class. If given, the entries of params.yaml with
-            these keys are checked against the classes.
-        extractors: dictionary from extractor key to its config class and the class of its training params.
+        contents: dictionary from file to text, to check params.yaml or params.local.yaml before it is written. A file
+            in it is not read from disk.
+        corpora, encoders, models: dictionaries from key (such as `meld`) to the class that defines its switches. If
+            given, the switches in params.yaml are checked against the class.
+        extractors: dictionary from the key of an extractor to two classes: of its switches and of its training params.
 
     Raises:
         ParamsError: an entry is wrong. The details name the place and value of every wrong entry, and for an unknown
@@ -103,7 +103,12 @@ def load_params(
 
 
 def _read_papers(folder: Path) -> tuple[dict[str, dict[str, Any]], list[str]]:
-    """Read the files of papers. Return paper -> content of the valid ones, and a sentence per wrong entry."""
+    """Read the files papers/PAPER.yaml and check them.
+
+    Returns:
+        Two values: a dictionary from paper to the content of its file, without invalid files, and a list with one
+            sentence per wrong entry.
+    """
     papers, found = {}, []
     for path in sorted(folder.glob("*.yaml")):
         content = with_corpus(read_yaml(path))
@@ -119,7 +124,7 @@ def read_yaml(path: Path, content: str | None = None) -> dict[str, Any]:
 
     Args:
         path: the file.
-        content: content to read instead of the file's own.
+        content: text to parse instead of reading the file; the file is then named only in error messages.
 
     Raises:
         ParamsError: the file is not valid YAML, or its top level is not a mapping.
@@ -134,10 +139,12 @@ def read_yaml(path: Path, content: str | None = None) -> dict[str, Any]:
 
 
 def schema_errors(model: type[BaseModel], raw: Any, where: str = "") -> list[str]:
-    """Check a dictionary against a pydantic model.
+    """Check the keys and values of a dictionary from a YAML file against a pydantic class.
 
     Args:
-        where: dotted path of the dictionary in params.yaml; every sentence names it.
+        model: the class, which defines the allowed keys and values.
+        raw: the dictionary.
+        where: dotted path of the dictionary in params.yaml, such as `features.face`; every sentence names it.
 
     Returns:
         A list with one sentence per wrong entry; empty if all entries are valid.
@@ -168,7 +175,12 @@ def _sentence(model: type[BaseModel], item: Any, where: str) -> str:
 
 
 def _owner(model: type[BaseModel], loc: tuple[Any, ...]) -> type[BaseModel] | None:
-    """Find the pydantic model class that defines the field that a validation error is about, or None."""
+    """Find the pydantic class that defines the entry at a place in the params; None if no class does.
+
+    Args:
+        model: class of the whole content.
+        loc: keys that lead from the whole content to the entry.
+    """
     current: Any = model
     for step in loc:
         if isinstance(current, type) and issubclass(current, BaseModel):
@@ -198,7 +210,16 @@ def _corpus_findings(raw: dict[str, Any], corpora: Configs | None) -> list[str]:
 
 
 def _profile_findings(raw: dict[str, Any], corpus: str, named: Iterable[str]) -> list[str]:
-    """Check the profiles and papers that the pipeline names for a corpus. Return one sentence per wrong name."""
+    """Check the entry `pipeline` of one corpus: whether the profiles (lists of features) and papers in it exist.
+
+    Args:
+        raw: content of params.yaml and of the files of papers.
+        corpus: key of the corpus.
+        named: profiles and papers that the entry names.
+
+    Returns:
+        A list with one sentence per wrong name.
+    """
     papers, found = raw["papers"], []
     for name in named:
         if (
@@ -217,7 +238,7 @@ def _profile_findings(raw: dict[str, Any], corpus: str, named: Iterable[str]) ->
 
 
 def _own_corpus(name: str, entry: dict[str, Any], corpora: Configs) -> list[str]:
-    """Check the entry of a corpus of the user's own (`scan: folder`); return one sentence per wrong entry."""
+    """Check the entry in params.yaml of a corpus that the user added (with `scan`). Return one sentence per error."""
     found = [] if CORPUS_NAME.fullmatch(name) else [f"corpora.{name}: use a-z, A-Z, 0-9, _ and - in its name"]
     found += _unknown([entry[SCAN]], dict.fromkeys(SCANS), f"corpora.{name}.{SCAN}", "way to scan")
     switches = {key: value for key, value in entry.items() if key != SCAN}
@@ -229,8 +250,9 @@ def _local_findings(raw: dict[str, Any], corpora: Configs | None, content: str |
     """Check params.local.yaml, and return one sentence per wrong entry. Only the key `roots` is allowed there.
 
     Args:
-        raw: content of params.yaml, which may name corpora of the user's own.
-        content: content to check instead of the file's own.
+        raw: content of params.yaml, which may define corpora that the user added.
+        corpora: dictionary from corpus to the class of its switches; None to check no names of corpora.
+        content: text to check instead of reading the file.
     """
     local = read_yaml(LOCAL_FILE, content) if content is not None or LOCAL_FILE.is_file() else {}
     found = [f"{LOCAL_FILE}: {error}" for error in schema_errors(LocalParams, local)]
@@ -325,7 +347,10 @@ def _experiment_findings(raw: dict[str, Any], models: Configs | None) -> list[st
 
 
 def _training_findings(training: Any, where: str) -> list[str]:
-    """Check `training` of an experiment: training params, perhaps on top of a recipe of the model."""
+    """Check the entry `training` of an experiment. Return one sentence per wrong entry.
+
+    The entry holds training params. It may also name a recipe, a set of training params that the model provides.
+    """
     own = {name: value for name, value in _mapping(training).items() if name != RECIPE}
     recipe = _mapping(training).get(RECIPE, "")
     wrong = (
@@ -350,15 +375,15 @@ def _mapping(value: Any) -> dict[str, Any]:
 
 
 def local_roots() -> dict[str, Any]:
-    """Root folders in params.local.yaml, by corpus."""
+    """Read the root folders of corpora from params.local.yaml: corpus -> folder; empty if there is no such file."""
     return _mapping(read_yaml(LOCAL_FILE).get("roots")) if LOCAL_FILE.is_file() else {}
 
 
 def corpus_root(corpus: str, params: Params, given: Path | None = None) -> Path:
     """Find the root folder of a corpus.
 
-    Four places may set it. The first one that does counts: `given`, the variable ERCACHE_ROOT_<CORPUS>,
-    params.local.yaml, params.yaml.
+    The user may set it in four places. If several do, the earlier one in this list counts: `given`, the environment
+    variable ERCACHE_ROOT_<CORPUS>, params.local.yaml, params.yaml.
 
     Args:
         given: value of the option `--root`, if the user gave it.
@@ -370,7 +395,7 @@ def corpus_root(corpus: str, params: Params, given: Path | None = None) -> Path:
     root = given or os.environ.get(variable) or local_roots().get(corpus) or params.roots.get(corpus)
     if not root:
         raise UsageError(
-            f"the root folder of corpus {corpus!r} is unknown",
+            f"the root folder of corpus {corpus!r} is not set",
             hint=f"give --root DIR, set {variable}, or write `roots: {{{corpus}: DIR}}` to {LOCAL_FILE}",
         )
     folder = Path(os.path.expanduser(str(root)))

@@ -18,10 +18,11 @@ def with_papers(
 
     Args:
         raw: content of params.yaml, not checked yet.
-        papers: paper -> content of its file. The content is valid.
+        papers: dictionary from paper to the content of its file papers/PAPER.yaml, which must be valid.
 
     Returns:
-        Two values: the joined content, and one sentence for each name that two files define.
+        Two values: the joined content, and a list with one sentence for each feature, extractor or experiment that is
+            defined in two files.
     """
     joined = {**raw, **{section: dict(_mapping(raw.get(section))) for section in (*SECTIONS, "reproduce")}}
     owner = {(section, name): "params.yaml" for section in SECTIONS for name in joined[section]}
@@ -44,7 +45,10 @@ def with_papers(
 
 
 def with_corpus(content: dict[str, Any]) -> dict[str, Any]:
-    """Write the name of the corpus into each experiment of a paper's file, which names it once for all of them."""
+    """Write the name of the corpus into each experiment of a paper's file, and return the changed content.
+
+    The file lists its experiments under their corpus, so that they need not name it themselves.
+    """
     for corpus, runs in _mapping(content.get("corpora")).items():
         for entry in _mapping(_mapping(runs).get("experiments")).values():
             if isinstance(entry, dict):
@@ -53,7 +57,13 @@ def with_corpus(content: dict[str, Any]) -> dict[str, Any]:
 
 
 def file_of(params: Params, section: Section, name: str) -> Path | None:
-    """Return the paper's file that defines an entry; None if params.yaml defines it."""
+    """Find the file papers/PAPER.yaml that defines an entry. None if no paper does, but params.yaml.
+
+    Args:
+        params: content of params.yaml and of all papers.
+        section: `features`, `pretrain` or `experiments`.
+        name: name of the entry in this section.
+    """
     found = (p for p, paper in params.papers.items() if name in _named(paper.model_dump())[section])
     return next((FOLDER / f"{paper}.yaml" for paper in found), None)
 

@@ -1,4 +1,4 @@
-"""The schema of params.yaml, the file that holds all choices of a project. `ercache.params.load` reads it."""
+"""The entries that params.yaml may have, as pydantic classes. params.yaml holds all choices of a project."""
 
 from typing import Any, Final, Literal, Self
 
@@ -24,14 +24,14 @@ class FacePolicy(Strict):
         min_face_size: side of the smallest face to search for, in pixels.
         min_face_share: side of the smallest face, as a share of the picture's shorter side. The larger of this limit
             and `min_face_size` applies.
-        factor: ratio of neighbouring scales of the image pyramid; facenet-pytorch uses 0.709.
+        factor: size of each picture in the image pyramid, relative to the next larger one; facenet-pytorch uses 0.709.
         resize: `area` averages pixels as facenet-pytorch does; `bilinear` (antialiased, on bytes) is much faster.
         thresholds: score thresholds of MTCNN's three stages.
         overlap: after the first two stages, a box is dropped if it overlaps a better box by more than this IoU;
             facenet-pytorch uses 0.7.
         min_probability: detections with a lower probability are dropped.
-        every: seconds between detections. In between, faces are tracked by the overlap of their boxes. If not set,
-            faces are detected in every frame that is used.
+        every: seconds between two detections. From one to the next, a face is followed by the overlap of its boxes. If
+            not set, faces are detected in every frame that is used.
     """
 
     min_face_size: int = Field(20, ge=12)
@@ -73,8 +73,8 @@ class EngineParams(Strict):
         lanes: number of worker processes that encode, each with its own copy of the networks. On GPUs there is one per
             device.
         workers: number of files that a worker process reads ahead.
-        memory: megabytes of decoded media that a worker process encodes together. It reads ahead as many megabytes
-            again.
+        memory: megabytes of decoded media that a worker process encodes together. Meanwhile, it reads ahead at most
+            as many megabytes.
     """
 
     shard: int = Field(16, ge=1)
@@ -93,7 +93,7 @@ class FeatureParams(BaseModel):
 
     Attributes:
         encoder: key of the encoder, or `imported` if `ercache cache import` wrote the caches.
-        faces: entries of the face policy in which this feature differs from `faces` in params.yaml.
+        faces: settings of face detection (`FacePolicy`) in which this feature differs from `faces` in params.yaml.
     """
 
     model_config = ConfigDict(extra="allow", frozen=True)
@@ -118,7 +118,8 @@ def _nothing(value: float | tuple[int, ...]) -> bool:
 class TrainingParams(Strict):
     """How every model is trained. The best epoch is always chosen on validation data.
 
-    Newer fields are left out of digests when they have their default, so that digests of older runs stay the same.
+    A training run is identified by a digest of its params. Fields that ercache got later are left out of the digest if
+    they have their default, so that the digests of older runs stay valid.
 
     Attributes:
         seeds: number of training runs, with seeds 0, 1, ...
@@ -174,13 +175,13 @@ EpcTarget = Literal["next_utterance", "next_same_speaker"]
 def task_label(task: str, target: str) -> str:
     """Name of a task for tables: `erc`, `epc`, or `epc of the same speaker` if `epc` predicts that speaker's emotion.
 
-    These are different names, because the scores cannot be compared.
+    The two variants of `epc` get different names, because their scores cannot be compared.
     """
     return task if target == "next_utterance" else f"{task} of the same speaker"
 
 
 class ExperimentParams(Strict):
-    """An experiment: a model trained on features of a corpus. Digests leave out newer fields with their default.
+    """An experiment: a model trained on features of a corpus.
 
     Attributes:
         model: key of the model.
@@ -250,7 +251,10 @@ class ExperimentParams(Strict):
 
 
 def split_array_name(name: str) -> tuple[str, str]:
-    """Split `name:array` into the name of a feature and the name of an array ("" if there is no colon)."""
+    """Split `name:array`, as an experiment writes it, into the name of a feature and of one of its arrays.
+
+    Without a colon, the name of the array is "".
+    """
     feature, _, array = name.partition(":")
     return feature, array
 
@@ -260,11 +264,13 @@ class PretrainParams(Strict):
 
     Attributes:
         extractor: key of the encoder that uses the weights.
-        corpus, label_set, split: corpus whose train and dev utterances are used, the labels to learn, and the split.
+        corpus: key of the corpus whose train and dev utterances are used.
+        label_set: label set of the corpus that the extractor learns.
+        split: split of the corpus that defines train and dev.
         folder: folder to train on instead of a corpus. Its files are `<folder>/<label>/*`. The option `--folder`
             overrides it.
-        labels: what the labels of the folder name: classes (`class`) or people (`identity`). With `identity`, all
-            files of a person are either in train or in dev.
+        labels: what the subfolders of `folder` stand for: classes (`class`) or people (`identity`). With `identity`,
+            all files of a person are either in train or in dev.
         config: switches of the extractor.
         training: training params.
     """
@@ -280,10 +286,10 @@ class PretrainParams(Strict):
 
 
 class PipelineParams(Strict):
-    """What the pipeline computes for one corpus. `CORPUS: NAME` or `CORPUS: [NAME, ...]` gives the profiles alone.
+    """What the pipeline (dvc.yaml) computes for one corpus. In params.yaml, `CORPUS: NAME` is short for one profile.
 
     Attributes:
-        profiles: names of lists of features: profiles of params.yaml, or papers with runs on this corpus.
+        profiles: names of profiles (lists of features in params.yaml), or of papers that have runs on this corpus.
         modalities: the modalities to extract. `ercache init` leaves out those that the corpus does not have.
     """
 
@@ -302,10 +308,11 @@ class PaperCorpusParams(Strict):
     """The runs of a paper on one corpus.
 
     Attributes:
-        switches: switches for scanning the corpus that the paper's counts need.
+        switches: options for scanning the corpus, so that its numbers of utterances are those in the paper.
         features: names of the features that the pipeline extracts.
         experiments: name of an experiment -> its params, without the corpus.
-        reproduce: name of the experiment from which the rows of the paper's tables are made, or one name per task.
+        reproduce: name of the experiment that `ercache reproduce` varies to compute the rows of the paper's tables; or
+            a dictionary from task to such a name.
     """
 
     switches: dict[str, Any] = {}
@@ -381,7 +388,7 @@ class Params(Strict):
     papers: dict[str, PaperParams] = {}
 
     def faces_of(self, feature: FeatureParams) -> FacePolicy:
-        """How faces are detected for one feature: `faces` in params.yaml, changed by the feature's own `faces`."""
+        """Return a feature's settings of face detection: `faces` in params.yaml, changed by the feature's `faces`."""
         return FacePolicy(**{**self.faces.model_dump(), **feature.faces})
 
     def training_of(

@@ -21,8 +21,9 @@ def set_seeds(seed: int) -> None:
 
 
 def threads_for(model: nn.Module) -> int:
-    """Number of CPU threads for training a model: 1 for a small model, because more would be slower; else torch's
-    default.
+    """Number of CPU threads for training a model: 1 for a small model, for which more threads would be slower.
+
+    A larger model gets torch's default number of threads.
     """
     size = sum(p.numel() for p in model.parameters())
     return 1 if size < SMALL_MODEL else torch.get_num_threads()
@@ -33,8 +34,8 @@ def deterministic(threads: int) -> Iterator[None]:
     """Context manager: use only deterministic kernels and a fixed number of threads. Afterwards, restore the old
     settings.
 
-    By default, deterministic mode also fills new tensors with NaN, for debugging. This is switched off here. No result
-    depends on it, and it took a quarter of the time of training a ResNet18 on a CPU.
+    torch's deterministic mode also fills new tensors with NaN, to help debugging. This filling is switched off here:
+    no result depends on it, and it took a quarter of the time of training a ResNet18 on a CPU.
     """
     os.environ.setdefault(
         "CUBLAS_WORKSPACE_CONFIG", ":4096:8"

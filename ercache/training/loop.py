@@ -54,9 +54,9 @@ class TrainingHistory:
 
 
 def concatenate_histories(parts: Sequence[TrainingHistory]) -> TrainingHistory:
-    """Join the histories of successive training stages into one.
+    """Join the histories of a model's successive training stages into one history.
 
-    Epochs are numbered continuously. The best epoch is that of the last stage.
+    Epochs are numbered continuously through all stages. The best epoch and its weights are those of the last stage.
     """
     before = sum(len(part.history) for part in parts[:-1])
     rows = [row for part in parts for row in part.history]
@@ -69,10 +69,10 @@ class EpochReport:
     """What the progress display of a training run shows after a finished epoch.
 
     Attributes:
-        row: `epoch`, `train_loss` and the validation scores of this epoch.
+        row: dictionary with `epoch`, `train_loss` and the validation scores of this epoch.
         last: largest number of epochs of the run.
         best: number of the epoch with the highest validation score so far.
-        best_score: validation score of that epoch.
+        best_score: validation score of epoch `best`.
         score: name of the validation score in `row`.
         finished: whether the run ends with this epoch.
     """
@@ -121,16 +121,16 @@ def fit(
             epoch, in eval mode and without gradients.
         checkpoint: file that keeps the state of the run, for resuming. If None, a killed run cannot resume.
         score: name of the validation score that decides the best epoch.
-        stepping: optimizer and schedule, if not those of `params`.
+        stepping: optimizer and learning rate schedule that replace those of `params`; None to use `params`.
         on_epoch_start: function that is called before each epoch with the number of finished epochs.
-        learning_rates: factors on the learning rate, see `optimizer_of`.
+        learning_rates: beginning of parameter names -> factor on the learning rate of these parameters.
         tick: function that is called with an `EpochReport` after each epoch.
 
     Returns:
         The scores of all epochs, the best epoch, and the weights after the best and after the last epoch.
 
     Raises:
-        WorkError: the training loss is not finite, or the checkpoint is damaged.
+        WorkError: the training loss is infinite or NaN, or the checkpoint is damaged.
     """
     state = _State(model, params, seed, score, stepping, learning_rates or {})
     if checkpoint is not None and checkpoint.is_file():
@@ -217,7 +217,7 @@ class _State:
         self.progress = TrainingHistory()
 
     def scale_gradients(self, factor: float) -> None:
-        """Multiply the gradients of all weights, summed over the last batches, by a factor."""
+        """Multiply the summed gradients by a factor, so that a step over fewer batches also uses their mean."""
         for parameter in self.model.parameters():
             if parameter.grad is not None:
                 parameter.grad.mul_(factor)
@@ -298,7 +298,7 @@ class _State:
             reason = str(error).splitlines()[0]
             hint = "remove the file; the training then starts again from the first epoch"
             raise WorkError(
-                f"{path}: damaged state of a killed training run ({reason})", hint=hint
+                f"{path}: this saved state of a killed training run is damaged ({reason})", hint=hint
             ) from error
         self.progress = TrainingHistory(**held["progress"])
         if not self.progress.finished:

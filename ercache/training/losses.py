@@ -69,7 +69,8 @@ def balanced_weights(labels: Tensor, classes: int) -> Tensor:
 def penalty(model: nn.Module, params: TrainingParams) -> Tensor | None:
     """Term that is added to the loss to keep the weights of a model small: weight_decay times a norm of all weights.
 
-    The norm is squared if `params.l2` is `squared`. None if weight decay acts through the optimizer instead.
+    If `params.l2` is `squared`, the norm is squared. If it is `decay`, the optimizer applies the weight decay, and
+    None is returned.
     """
     if params.l2 == "decay":
         return None

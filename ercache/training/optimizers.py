@@ -37,8 +37,8 @@ def optimizer_of(
     Args:
         model: the network to train.
         params: optimizer, learning rate, weight decay and momentum.
-        learning_rates: dictionary from the beginning of parameter names to a factor. The learning rate of these
-            parameters is multiplied by the factor.
+        learning_rates: dictionary from a beginning of parameter names to a factor. Parameters whose names begin so get
+            the learning rate times the factor; all others get the learning rate itself.
     """
     rates = learning_rates or {}
     groups: dict[float, list[nn.Parameter]] = {}
@@ -58,9 +58,10 @@ def optimizer_of(
 
 
 def by_epochs(optimizer: Optimizer, params: TrainingParams) -> LRScheduler | None:
-    """Build the learning rate schedule `cosine` or `steps`. It advances after every epoch and looks at no scores.
+    """Build the learning rate schedule `cosine` or `steps`, which advances after every epoch and needs no scores.
 
-    None if `params.schedule` names another schedule.
+    Returns:
+        The schedule, or None if `params.schedule` is neither `cosine` nor `steps`.
     """
     if params.schedule == "cosine" and params.warmup:
         return LambdaLR(optimizer, lambda epoch: warmed_cosine(epoch, params.epochs, params.warmup))
@@ -74,8 +75,8 @@ def by_epochs(optimizer: Optimizer, params: TrainingParams) -> LRScheduler | Non
 def warmed_cosine(epoch: int, epochs: int, warmup: float) -> float:
     """Factor by which the learning rate is multiplied in one epoch.
 
-    Over the epochs, the factor rises linearly from 0 to 1 (warm-up), then falls to 0 along a cosine. During the
-    warm-up, an epoch gets the factor that the rising line has in the middle of the epoch.
+    Over the epochs, the factor rises linearly from 0 to 1 (warm-up), then falls to 0 along a cosine. In the warm-up,
+    the factor of an epoch is the value of the rising line in the middle of this epoch.
 
     Args:
         epoch: number of the epoch, counted from 0.

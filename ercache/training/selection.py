@@ -1,6 +1,7 @@
-"""The metric by which systems are compared, and its validation score, which chooses the epoch of a training run.
+"""The default metric (weighted F1): it compares systems, and on validation data it chooses the best epoch of a run.
 
-`training.select` of an experiment may name another metric for its training, its sweep and its comparisons.
+An experiment may choose another metric by `training.select` in params.yaml. It then replaces the default in training,
+in hyper-parameter searches and in comparisons.
 """
 
 from typing import Final
@@ -10,5 +11,5 @@ SCORE: Final = f"validation_{METRIC}"
 
 
 def score_of(metric: str) -> str:
-    """Return the name of a metric's score on validation data, as in `curves.csv`."""
+    """Return the name that a metric's validation score has in `curves.csv`, such as `validation_weighted_f1`."""
     return f"validation_{metric}"

@@ -1,8 +1,8 @@
-"""Checkpoints: where they come from, whether they are present and undamaged, and loading them into networks.
+"""Download published checkpoints, check that their files are undamaged, and load them into networks.
 
-Three rules hold. First, a file is used only if its sha256 is the expected one: the published one or, if none is
-published, the one that was recorded when the file was added. Second, a network is loaded only if the tensors in the
-file and in the network match one to one. Third, no code in a file is run.
+Three rules hold. First, a file is used only if its sha256 is the published one. If none is published, it must be the
+sha256 that was recorded when the file was added. Second, a network is loaded only if the tensors in the file and in the
+network match one to one. Third, no code in a file is run.
 """
 
 from ercache.weights.checkpoint import Checkpoint, WeightFile

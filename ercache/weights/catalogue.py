@@ -1,7 +1,8 @@
 """The checkpoints of the encoders that the papers use (docs/encoders.md#checkpoints), as a table.
 
-Revisions are commits of the Hugging Face hub, as found in public code. If the revision is empty or the sha256 is not
-published, `ercache weights fetch` records the value at the first download. Sizes are those of the tensors in float32.
+Each row is a `Checkpoint`. Its revision is a commit of the Hugging Face hub, as found in public code. If the row has no
+revision or no sha256, `ercache weights fetch` records the value at the first download. Sizes are those of the tensors
+in float32.
 """
 
 from typing import Final

@@ -15,9 +15,9 @@ class WeightFile:
     Attributes:
         path: path inside the source (package, hub repository or web address). Its last component is the local file
             name.
-        sha256: the published sha256, or the beginning of it that is published. If "", none is published, and the sha256
-            is recorded when the file is first added.
-        instead: name of a file with the same tensors in an older format. It is accepted if the file itself is absent.
+        sha256: the published sha256, or its first digits if only these are published. If "", none is published, and
+            the sha256 is recorded when the file is first added.
+        instead: name of a file with the same tensors in an older format. It is used if the file itself is absent.
     """
 
     path: str
@@ -57,12 +57,13 @@ class Checkpoint:
         revision: version of the package, commit of the hub, or release; "" if the first download records it.
         files: the files of the checkpoint.
         licence: licence of the weights.
-        remedy: what to do when the checkpoint is absent or damaged, if not `ercache weights fetch` or `add`.
+        remedy: sentence that tells the user what to do when the checkpoint is absent or damaged; "" if the commands
+            `ercache weights fetch` and `ercache weights add` can provide it.
         megabytes: approximate size of all files; 0 if unknown.
         seen: dictionary from corpus to the parts (train, dev, test) that the network was trained on.
-        published: name of the file that the authors publish, if `ercache weights convert` must convert it first (a
-            pickle with classes, or a dump).
-        inside: key of the state dict in the published pickle.
+        published: name of the file that the authors publish, if `ercache weights convert` must convert it before use,
+            because it holds more than tensors; otherwise "".
+        inside: key of the state dict in the published file; "" if the file is the state dict itself.
         refused: why the checkpoint can never be loaded; "" if it can.
     """
 
@@ -94,7 +95,10 @@ class Checkpoint:
 
 
 def checkpoint_of(row: Mapping[str, Any]) -> Checkpoint:
-    """Build a `Checkpoint` from values that were read from a JSON file.
+    """Build a `Checkpoint` from one row of the user's JSON file of additional checkpoints.
+
+    Args:
+        row: dictionary with the fields of `Checkpoint`.
 
     Raises:
         TypeError, KeyError: a field is missing, unknown or of a wrong type.

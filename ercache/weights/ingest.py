@@ -31,7 +31,7 @@ def add(key: str, given: Sequence[Path], revision: str = "") -> list[Path]:
 
     Raises:
         WeightsError: files are absent or unreadable, or their sha256 differs from the one in the table of
-            checkpoints or in `record.json`. The details list all of these files.
+            checkpoints or in `record.json`. The details list all wrong files.
     """
     row = checkpoint(key)
     if row.refused or row.kind == "wheel":
@@ -61,10 +61,9 @@ def add(key: str, given: Sequence[Path], revision: str = "") -> list[Path]:
 
 
 def _files(row: Checkpoint, given: Iterable[Path], unpacked: Path) -> Iterable[Path]:
-    """List the files behind the paths that the user gave.
+    """List the files in the folders and .zip archives that the user gave, and the files that were given directly.
 
-    A folder stands for the files in it. A .zip archive is unpacked into the folder `unpacked` and stands for the files
-    in it that belong to the checkpoint. Any other path stands for itself.
+    From an archive, only the files of the checkpoint are unpacked, into the folder `unpacked`.
     """
     names = {name for file in row.files for name in file.names}
     for path in given:
@@ -97,11 +96,11 @@ def _unpacked(path: Path, names: Collection[str], folder: Path) -> Iterator[Path
 
 
 def _chosen(row: Checkpoint, paths: Sequence[Path]) -> tuple[dict[WeightFile, Path], list[str]]:
-    """Find for each file of the checkpoint the path with its name, among `paths`.
+    """Choose from `paths` the files of the checkpoint, by their names.
 
     Returns:
-        Two values: a dictionary from each file of the checkpoint to its path, and a list with one sentence per missing
-            file.
+        Two values: a dictionary from each found file of the checkpoint to its path, and a list with one sentence per
+            problem: a file of the checkpoint is missing, or a path does not exist.
     """
     by_name = {path.name: path for path in paths}
     chosen: dict[WeightFile, Path] = {}
@@ -126,13 +125,17 @@ def _differences(file: WeightFile, path: Path, digest: str, record: IngestRecord
 
 
 def _check_readable(path: Path, trusted: bool) -> None:
-    """Raise an error unless the tensors in a file can be read without running code or exhausting memory.
+    """Refuse a file whose tensors cannot be read safely, that is, without running code or exhausting memory.
 
     The tensors may lie in a dictionary inside the saved object.
 
     Args:
-        trusted: whether the sha256 was compared with a published one. If not, the checksums of a zip archive are
-            compared, too.
+        path: the file.
+        trusted: whether the file has a published sha256. If not, and if it is a zip archive, its checksums are also
+            checked.
+
+    Raises:
+        WeightsError: the file is damaged or cannot be read safely.
     """
     try:
         read_tensors(path)

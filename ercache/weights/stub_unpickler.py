@@ -42,7 +42,7 @@ _DTYPES: Final = {
 
 
 class Stub:
-    """Replaces any class or function that a pickle names. It accepts calls, items and states, but stores none."""
+    """Harmless replacement for a class or function that a pickle names: accepts every call, stores nothing."""
 
     def __new__(cls, *_: Any, **__: Any) -> "Stub":
         return object.__new__(cls)
@@ -68,7 +68,7 @@ class Stub:
 
 @dataclass(frozen=True)
 class Storage:
-    """The memory block of a tensor (a storage) in a torch file: its `numel` values, as a flat tensor [numel]."""
+    """A block of values in a torch file, as a flat tensor. One or several tensors of the file consist of its values."""
 
     values: Tensor
 
@@ -167,14 +167,20 @@ def _read_zip(path: Path) -> Any:
                 hint="check that it is the published file",
             )
         if "byteorder" in members and archive.read(members["byteorder"]) != b"little":
-            raise WeightsError("the tensors have big-endian byte order, which is not supported")
+            raise WeightsError(
+                "the tensors have big-endian byte order, which is not supported",
+                hint="save the file on a machine with an x86 or ARM processor",
+            )
         loaded: dict[str, Storage] = {}
 
         def storage(key: str, dtype: torch.dtype, numel: int) -> Storage:
             if key not in loaded:
                 info = members[f"data/{key}"]
                 if info.file_size < numel * dtype.itemsize:
-                    raise WeightsError(f"damaged: tensor storage {key} is shorter than the pickle says")
+                    raise WeightsError(
+                        f"damaged: the file holds fewer values of tensor storage {key} than it states",
+                        hint="download it again",
+                    )
                 raw = bytearray(archive.read(info))
                 loaded[key] = Storage(
                     torch.frombuffer(raw, dtype=dtype, count=numel) if numel else torch.empty(0, dtype=dtype)
@@ -192,7 +198,10 @@ def _read_legacy(stream: mmap.mmap) -> Any:
 
     def storage(key: str, dtype: torch.dtype, numel: int) -> Storage:
         if numel * dtype.itemsize > size:
-            raise WeightsError(f"damaged: tensor storage {key} is longer than the file")
+            raise WeightsError(
+                f"damaged: tensor storage {key} is stated to be longer than the file",
+                hint="download it again",
+            )
         return loaded.setdefault(key, Storage(torch.empty(numel, dtype=dtype)))
 
     def load() -> Any:
@@ -213,14 +222,20 @@ def _read_legacy(stream: mmap.mmap) -> Any:
         count = int.from_bytes(stream.read(8), "little")
         raw = bytearray(stream.read(count * values.dtype.itemsize))
         if count != len(values) or len(raw) != count * values.dtype.itemsize:
-            raise WeightsError(f"damaged: tensor storage {key} is cut off")
+            raise WeightsError(
+                f"damaged: the file ends before the end of tensor storage {key}", hint="download it again"
+            )
         if count:
             values.copy_(torch.frombuffer(raw, dtype=values.dtype))
     return saved
 
 
 def _check(data: bytes | mmap.mmap, start: int) -> int:
-    """Refuse a pickle with forbidden opcodes, impossible sizes, or dictionary keys that are slow to compare.
+    """Refuse an unsafe pickle: forbidden opcodes (commands), impossible sizes, or keys that are slow to compare.
+
+    Args:
+        data: content of the file that holds the pickle.
+        start: position of the pickle in `data`.
 
     Returns:
         Position in `data` of the first byte after the pickle.
@@ -235,9 +250,17 @@ def _check(data: bytes | mmap.mmap, start: int) -> int:
 
 
 def _main(source: str, inside: str, target: str) -> int:
-    """Entry point of the separate process: convert the file `source` to the safetensors file `target`.
+    """Convert a torch file to a safetensors file. `convert` runs this function in a separate process.
 
-    An error is printed as one line of JSON on stderr. Returns the exit code: 0, or 2 after an error.
+    An error is printed as one line of JSON on stderr.
+
+    Args:
+        source: path of the torch file.
+        inside: key of the state dict in it; "" if the file is the state dict itself.
+        target: path of the safetensors file to write.
+
+    Returns:
+        The exit code: 0, or 2 after an error.
     """
     from safetensors.torch import save_file
 

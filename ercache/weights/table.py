@@ -1,8 +1,8 @@
 """The table of checkpoints: the built-in catalogue, and rows that the user adds.
 
-The environment variable `ERCACHE_CHECKPOINTS` may name a JSON file with a list of additional rows (fields of
-`Checkpoint`). A row replaces the row of the catalogue with the same key. Worker processes inherit the variable, so they
-use the same table.
+The environment variable `ERCACHE_CHECKPOINTS` may name a JSON file with a list of additional rows, each a dictionary
+with the fields of `Checkpoint`. If the catalogue has a row with the same key, the user's row replaces it. Worker
+processes inherit the variable, so they use the same table.
 """
 
 import functools
@@ -47,7 +47,7 @@ def checkpoint(key: str) -> Checkpoint:
 
 
 def published(key: str) -> Checkpoint:
-    """Look up the row of a checkpoint in the built-in catalogue, which no row of the user replaces.
+    """Look up the row of a checkpoint in the built-in catalogue, even if a row of the user replaces it in the table.
 
     Raises:
         KeyError: the catalogue has no such checkpoint.

@@ -20,7 +20,8 @@ def read_tensors(path: Path, inside: str = "") -> dict[str, "Tensor"]:
 
     Args:
         path: a .safetensors file, or a file that `torch.load(weights_only=True)` accepts.
-        inside: key of the state dict, if a file of torch holds it inside another dictionary (`model_state_dict`).
+        inside: key of the state dict in the file, such as `model_state_dict`, if the file is a dictionary of several
+            objects.
 
     Returns:
         A dictionary from name to tensor; all tensors are on the CPU.
@@ -40,7 +41,7 @@ def read_tensors(path: Path, inside: str = "") -> dict[str, "Tensor"]:
             loaded = loaded.get(inside) if inside and isinstance(loaded, dict) else loaded
     except pickle.UnpicklingError as error:
         raise WeightsError(
-            f"{path}: refused, because it holds more than tensors ({_first_line(error)}); no code of it was run",
+            f"{path}: refused, because it holds more than tensors ({_first_line(error)}); no code in it was run",
             hint="get a .safetensors file, or convert this one (`ercache weights convert --help`)",
         ) from error
     except WeightsError:
@@ -52,7 +53,7 @@ def read_tensors(path: Path, inside: str = "") -> dict[str, "Tensor"]:
     if not isinstance(loaded, dict) or not all(isinstance(v, torch.Tensor) for v in loaded.values()):
         where = f" under {inside!r}" if inside else ""
         raise WeightsError(
-            f"{path}: the file holds no state dict of tensors{where}; check that it is the right file"
+            f"{path}: the file holds no state dict (dictionary of tensors){where}; check that it is the right file"
         )
     return {str(name): tensor for name, tensor in loaded.items()}
 
@@ -74,8 +75,8 @@ def load_strict(
         network: network that is changed in place.
         tensors: tensors by their names in the file.
         what: name of the checkpoint, for messages.
-        drop: beginnings of names that the network does not use (heads, old buffers).
-        strip: prefixes to remove.
+        drop: beginnings of the names of tensors that the network does not use, such as classification heads.
+        strip: prefixes to remove from the names in the file.
         rename: function that translates a name in the file to a name in the network.
 
     Raises:

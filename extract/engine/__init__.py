@@ -1,7 +1,7 @@
-"""Compute features in three steps: plan the work, run it, and pack the results into cache files.
+"""Compute features in three steps: plan the work, run the encoders, and write the results into cache files.
 
-The engine turns a manifest (the list of a corpus' utterances) into caches. A run can be stopped at any time and
-resumed.
+The engine turns a manifest (the list of a corpus' utterances) into HDF5 cache files of features. A run can be stopped
+at any time and resumed.
 """
 
 from extract.engine.extraction import Extraction, Failure, extract_corpus

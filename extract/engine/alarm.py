@@ -32,9 +32,14 @@ class Alarm:
         self._reported: set[object] = set()
 
     def observe(self, job: WorkerJob, done: JobResult) -> None:
-        """Count the features that a finished job computed, and those that failed; warn of frequent failures.
+        """Count the results and failures of a finished job, and warn if failures with the same reason are frequent.
 
-        A failure is frequent if it affects all utterances of a media file, or more than half of all utterances so far.
+        They are frequent if they affect all utterances of a media file in this job (at least 3), or more than half of
+        all utterances so far. Reasons that are normal in a corpus, for example a silent utterance, do not count.
+
+        Args:
+            job: the job: some utterances, and the features to compute from them.
+            done: what the job computed, and what failed.
         """
         self._observe_files(job, done)
         for name, *_ in done.records:
@@ -72,7 +77,13 @@ class Alarm:
                 self._report_once((path, *reasons), what, faults[0].reason, faults[0].detail)
 
     def _path(self, job: WorkerJob, feature: str, row: int) -> str | None:
-        """Return the path of the media file from which a feature of an input is computed; None for a text feature."""
+        """Return the path of the media file from which a feature is computed; None for a text feature.
+
+        Args:
+            job: the job that computes the feature.
+            feature: name of the feature.
+            row: index of the utterance in the job.
+        """
         source = job.shard[row]
         modality = self._features[feature].spec.modality
         ref = {"audio": source.audio, "visual": source.video}.get(modality)

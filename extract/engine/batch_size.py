@@ -27,7 +27,7 @@ MIN_GAIN = 0.05  # a larger batch must be faster by this share, because it costs
 
 @dataclass(frozen=True)
 class Throughput:
-    """The measured speed of an encoder at one batch size, in utterances per second."""
+    """How many utterances per second an encoder processed when a batch held `batch` utterances."""
 
     batch: int
     utterances_per_second: float
@@ -36,8 +36,16 @@ class Throughput:
 def throughputs(feature: Feature, engine: EngineParams, device: str, most: int = 256) -> list[Throughput]:
     """Measure an encoder's speed with batches of 1, 2, 4, ... utterances of typical length.
 
-    Stops when a batch would have more than `most` utterances, when memory runs out, or when two larger batches in a row
-    bring no gain in speed.
+    The measurement stops at `most` utterances, when memory runs out, or after two larger batch sizes without a gain.
+
+    Args:
+        feature: the feature whose encoder is measured.
+        engine: engine parameters of params.yaml (number of threads, precision).
+        device: torch device.
+        most: largest batch size to try.
+
+    Returns:
+        One measurement for each batch size, the smallest first.
     """
     encoder = feature.build(device)
     exact_arithmetic(engine.threads)
@@ -69,7 +77,10 @@ def good_batch_size(found: list[Throughput]) -> int:
 
 
 def typical_sample(feature: Feature) -> Sample:
-    """Return an artificial utterance of MELD's mean length, with a face box in the middle of each picture."""
+    """Return an artificial utterance with everything that a feature's encoder needs, of MELD's mean length (4 s).
+
+    The sound and pictures are noise. Where the encoder needs faces, each picture has one face box in the middle.
+    """
     encoder_input = feature.input
     rng = np.random.default_rng(0)
     sound = (
@@ -96,6 +107,10 @@ def typical_sample(feature: Feature) -> Sample:
 
 
 def _picture_count(kind: PictureRequest) -> int:
-    """Return how many pictures the encoder gets from the artificial clip of `SECONDS` seconds."""
+    """Return how many pictures the encoder gets from the artificial clip of 4 seconds.
+
+    Args:
+        kind: how many pictures the encoder wants, or how many seconds they are apart.
+    """
     by_step = 0 if kind.every is None else int(SECONDS / kind.every)
     return min(filter(None, (kind.count, by_step)), default=0)

@@ -8,12 +8,12 @@ PADDING = 0.05  # largest share of padding in a batch
 
 
 def make_batches(lengths: Sequence[int], rule: Literal["mask", "equal", "one"], most: int) -> list[list[int]]:
-    """Divide inputs into batches; every input is in exactly one batch.
+    """Divide inputs of an encoder into batches; every input is in exactly one batch.
 
     Args:
-        lengths: length of each input.
-        rule: with `mask`, the inputs of a batch are padded to the longest one; with `equal`, all inputs of a batch have
-            the same length; with `one`, every input is a batch of its own.
+        lengths: length of each input, for example its number of samples or tokens.
+        rule: `mask`: a batch holds inputs of similar length, because the encoder pads them to the longest (at most 5 %
+            padding). `equal`: all inputs of a batch have the same length. `one`: each input is a batch of its own.
         most: largest number of inputs in a batch.
 
     Returns:

@@ -1,7 +1,7 @@
 """Write `coverage.json`: for each cache file, how many utterances have the feature, and how many lack it and why.
 
-It also counts the utterances with a note (the feature was computed from other media than requested, for example from
-fewer frames). DVC shows these counts as a metric.
+A feature may have been computed from less than requested, for example from fewer frames. These utterances are counted
+as well. DVC shows all counts as a metric.
 """
 
 import json
@@ -17,9 +17,9 @@ NAME = "coverage.json"
 def write_coverage(folder: Path) -> None:
     """Write `coverage.json` into a folder of cache files (one corpus, one modality).
 
-    The file maps feature -> split part (train, dev, test) -> status -> number of utterances. The status is `ok` or the
-    reason for a missing feature. The key `notes`, if present, counts the `ok` utterances whose feature was computed
-    from other media than requested.
+    The file maps feature -> split part (train, dev, test) -> status -> number of utterances. The status is `ok`, or the
+    reason why the feature is missing. The status `notes`, if present, counts those `ok` utterances whose feature was
+    computed from less than requested, for example from fewer frames.
     """
     counts: dict[str, dict[str, dict[str, int]]] = {}
     for path in sorted(folder.glob("*.h5")):

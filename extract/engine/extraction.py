@@ -32,7 +32,12 @@ MAX_DETAIL_CHARACTERS = 300  # length of a tool's message in console output; the
 class Failure:
     """An utterance for which a feature could not be computed.
 
-    `detail` is the error message of the library or tool, if any.
+    Attributes:
+        utterance: id of the utterance.
+        feature: name of the feature.
+        status: `missing` if the failure is final, `unavailable` if the next run tries again.
+        reason: why it failed, for example `no_face`.
+        detail: error message of the library or tool, if there is one.
     """
 
     utterance: str
@@ -44,7 +49,7 @@ class Failure:
 
 @dataclass(frozen=True)
 class FeatureNote:
-    """An utterance whose feature was computed from other media than requested, for example from fewer frames."""
+    """An utterance whose feature was computed from less than requested, for example from fewer frames."""
 
     utterance: str
     feature: str
@@ -60,7 +65,7 @@ class Extraction:
         done: number of results (one feature of one input) that this run computed.
         reused: number of results that were already in a cache file or in the store.
         failed: one item for each feature of an utterance that could not be computed.
-        notes: one item for each feature of an utterance that was computed from other media than requested.
+        notes: one item for each feature of an utterance that was computed from less than requested.
         withheld: one message for each cache file that was not written, because too many utterances failed for a reason
             that may be temporary.
         damaged_files: cache files of earlier runs that were damaged and therefore not used.
@@ -90,7 +95,13 @@ class Extraction:
 
 
 def cache_path(out: Path, corpus: str, modality: str, feature: str, part: str) -> Path:
-    """Return the path of the cache file of a feature and split part (train, dev, test)."""
+    """Return the path of the cache file that holds a feature of one split part of a corpus.
+
+    Args:
+        out: folder of the caches.
+        corpus, modality, feature: names of the corpus, the modality and the feature.
+        part: name of the split part (train, dev, test).
+    """
     return out / corpus / modality / f"{feature}.{part}.h5"
 
 
@@ -123,10 +134,14 @@ def extract_corpus(
         limit: extract only this many utterances, from the start of the manifest; None for all utterances.
         fail_over: a cache file is not written if more than this percentage of its utterances failed for a reason that
             may be temporary (status `unavailable`).
-        trace: file for a trace of the run; None for no trace.
-        progress: called with (label, finished inputs, total inputs).
-        tell: receives a warning at once when all utterances of a file, or most of the corpus, fail in the same way.
+        trace: file into which the begin and end time of each step is written; None writes no file.
+        progress: function that is called with (label, finished inputs, total inputs).
+        tell: function that gets a warning as soon as all utterances of a file, or most of the corpus, fail for the same
+            reason.
         read: function that reads a media file; it runs in a separate process.
+
+    Returns:
+        The files written, the failures, and counts for the report to the user.
 
     Raises:
         CorpusError: no utterance of the corpus has a requested modality, or the folder of the media is not given.
@@ -159,9 +174,10 @@ def extract_corpus(
 
 
 def write_failures(result: Extraction, path: Path) -> None:
-    """Write a csv file with one row for each feature of an utterance that failed or was computed with a note.
+    """Write the failures of an extraction to a csv file, one row for each feature of an utterance.
 
-    A row gives the reason and the error message of the library or tool, or the note (see `FeatureNote`).
+    A row gives the reason and the error message. Features that were computed from less than requested, for example from
+    fewer frames, get a row as well, which says what was lacking.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("w", encoding="utf-8", newline="") as stream:
@@ -172,7 +188,7 @@ def write_failures(result: Extraction, path: Path) -> None:
 
 
 def summarise_failures(failed: Sequence[Failure]) -> str:
-    """Summarise failures in one line: the number for each reason, and the error message of the first failure."""
+    """Return one line about some failures: how many have each reason, and the error message of the first failure."""
     count = Counter(f.reason for f in failed)
     reasons = ", ".join(f"{n} {reason}" for reason, n in count.most_common())
     first = failed[0]
@@ -196,9 +212,10 @@ def raise_if_withheld(result: Extraction, fail_over: float) -> None:
 
 
 class _GroupWork:
-    """Plans the extraction of a group of features and writes their caches. Use it as a context manager.
+    """Extracts features whose encoders get the same inputs: plans the work first, and writes the caches at the end.
 
-    The encoders of a group get the same inputs. So the media are decoded once, and faces are detected once.
+    Because the inputs are the same, the media are decoded once, and faces are detected once. Use it as a context
+    manager.
     """
 
     def __init__(
@@ -229,7 +246,12 @@ class _GroupWork:
         self.results.close()
 
     def count_units(self, runner: Runner, result: Extraction) -> None:
-        """Count the results of this group that the run computed or found ready; add the counts to `result`."""
+        """Add to `result` how many features of an utterance this run computed, and how many were already there.
+
+        Args:
+            runner: knows what was computed in this run.
+            result: the result of the extraction, changed in place.
+        """
         units = set(self.plan.unit.values())
         result.utterances += len({u for (_, u), unit in self.plan.unit.items() if unit in runner.computed})
         result.done += len(units & runner.computed)
@@ -237,10 +259,13 @@ class _GroupWork:
         result.damaged_files += self.results.damaged_files
 
     def pack(self, runner: Runner, fail_over: float, result: Extraction) -> None:
-        """Write the cache file of each feature and split part (train, dev, test).
+        """Write the cache file of each feature and split part (train, dev, test), and record all failures in `result`.
 
-        A cache file is left out if more than `fail_over` percent of its utterances failed for a reason that may be
-        temporary.
+        Args:
+            runner: knows the failures of this run.
+            fail_over: a cache file is not written if more than this percentage of its utterances failed for a reason
+                that may be temporary.
+            result: the result of the extraction, changed in place.
         """
 
         def find(unit: str) -> UnitResult | Record | None:
@@ -285,10 +310,10 @@ def _check_modalities(
     missing = [m for m in modalities if m not in has]
     if missing:
         raise CorpusError(
-            f"{manifest.corpus}: no utterance has {' or '.join(missing)} ({Reason.NOT_IN_CORPUS.meaning})",
+            f"{manifest.corpus}: no utterance has {' or '.join(missing)}, which the chosen features need",
             hint="scan the corpus again with its media, or choose other features",
         )
     if root is None and set(modalities) - {"text"}:
         raise CorpusError(
-            f"{manifest.corpus}: audio and visual features need the media; give their folder with --root"
+            f"{manifest.corpus}: audio and visual features need the media files; give their folder with --root"
         )

@@ -1,4 +1,7 @@
-"""Add faces to the pictures of utterances: detections are read from the store, or else made once for all encoders."""
+"""Add detected faces to the pictures of utterances.
+
+Detections of earlier runs are read from the store. New ones are made once and shared by all encoders.
+"""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -21,13 +24,14 @@ LookUp = Callable[[Sequence[str]], Mapping[str, bytes]]
 
 @dataclass
 class FaceTables:
-    """Adds faces to pictures: detections from the store if it holds them, else from the face detector.
+    """Adds faces to pictures. Where the store holds no detections of a picture, the face detector runs.
 
     Attributes:
-        policy: the face policy of params.yaml.
-        build: creates the face detector when the first detection is needed.
+        policy: the face policy of params.yaml (how faces are detected, and how often).
+        build: function that creates the face detector; called when the first detection is needed.
         environment: library versions, device and precision, recorded with new detections.
-        look_up: takes store keys, one per picture; returns key -> detections (bytes) for the keys that the store holds.
+        look_up: function that takes store keys, one per picture, and returns key -> detections as bytes. Keys that the
+            store does not hold are left out.
     """
 
     policy: FacePolicy
@@ -51,8 +55,8 @@ class FaceTables:
             shard: list of inputs (utterances) that are processed together.
             rows: indices, in `shard`, of the inputs whose pictures get faces.
             inputs: index in `shard` -> the media that were read for this input.
-            new: store key of a picture -> detections in it, as bytes. This method changes the dict: it adds the
-                detections that the store does not hold yet.
+            new: store key of a picture -> its detections as bytes. Detections that the store does not hold yet are
+                added to this dict.
 
         Returns:
             Index in `shard` -> pictures of this input, with faces.
@@ -77,10 +81,20 @@ class FaceTables:
         kind: PictureRequest,
         new: dict[str, bytes],
     ) -> dict[int, tuple[Frame, ...]]:
-        """Return the given pictures of each input (index -> pictures), with the faces detected in them.
+        """Return the pictures of each input with the faces detected in them.
 
-        If the store and `new` together hold the detections of all these pictures, the detector does not run. Otherwise
-        it runs on all the pictures, because the last digits of a result depend on the other pictures in the call.
+        If the store and `new` hold the detections of all pictures, the detector does not run. If one is lacking, it
+        runs on all pictures, because the last digits of a result depend on the other pictures in the call.
+
+        Args:
+            shard: inputs (utterances) that are processed together.
+            rows: indices in `shard` of the inputs.
+            frames: index in `shard` -> pictures of this input.
+            kind: the request with which the pictures were taken; its size is part of the store key.
+            new: store key of a picture -> its detections as bytes; new detections are added to this dict.
+
+        Returns:
+            Index in `shard` -> pictures with faces.
         """
         wanted = [(n, f, self._unit(shard, n, f, kind)) for n in rows for f in frames[n]]
         packed = {unit: new[unit] for _, _, unit in wanted if unit in new}
@@ -105,8 +119,14 @@ class FaceTables:
     def _unit(self, shard: Shard, row: int, frame: Frame, kind: PictureRequest) -> str:
         """Return the store key of the detections in one picture.
 
-        The key does not depend on how often the face policy detects faces. So policies that differ only in this share
-        the detections.
+        Face policies that differ only in `every` (seconds between detections) have the same keys, so they share the
+        detections.
+
+        Args:
+            shard: inputs (utterances) that are processed together.
+            row: index in `shard` of the input.
+            frame: the picture, one of this input.
+            kind: the request with which the picture was taken.
         """
         record = shard[row].records["visual"]
         clip = {"media": record["media"], "crop": record["crop"], "side": kind.side, "reader": VERSION}
@@ -119,9 +139,14 @@ class FaceTables:
 
 
 def _tracked(anchors: Sequence[Frame], frames: Sequence[Frame]) -> list[Frame]:
-    """Give each of `frames` the faces interpolated between the `anchors`, the pictures in which faces were detected.
+    """Return pictures with faces that are interpolated between other pictures of the clip.
 
-    If the faces of a picture cannot be interpolated, its `faces` is None.
+    Args:
+        anchors: pictures of the clip in which faces were detected, in order of time.
+        frames: pictures of the clip that get interpolated faces.
+
+    Returns:
+        The pictures `frames` with faces; a picture whose faces cannot be interpolated has None instead.
     """
     times = np.array([a.time for a in anchors])
     faces = [a.faces for a in anchors if a.faces is not None]

@@ -1,12 +1,11 @@
-"""Garbage collection in the store: remove records that no future extraction would look for.
+"""Garbage collection in the store of finished results: remove records that no future extraction would look for.
 
-A record is one feature of one input, or the face detections in one picture. A record is kept if a feature of
-params.yaml needs it for a manifest of the project, and no cache file contains it yet. All other records are garbage:
-records that are already in cache files, records of old params or media, duplicates and damaged records.
+A record is one feature of one utterance, or the face detections in one picture. It is kept if a feature of params.yaml
+needs it for a manifest of the project, and no cache file contains it yet. All other records are garbage: records that
+are already in cache files, records of old params or media, duplicates and damaged records.
 
-Face detections are a special case. Their keys cannot be planned, because the times of a clip's frames are known only
-after decoding. So all detections are kept while any feature that uses faces still has something to compute or to pack.
-After that, all detections are garbage.
+Face detections are a special case. Their keys contain the times of frames, which are known only after decoding. So the
+needed detections cannot be listed here: all of them are kept until every feature that uses faces is in cache files.
 
 The store consists of segment files. Only segments that no run is writing are changed, under a lock and one by one. The
 records to keep are written to a new segment, which appears only when it is complete. Then the old segment is removed.
@@ -41,12 +40,12 @@ _FACE_TABLE_ARRAYS = {name.name for name in fields(Faces)}
 
 @dataclass
 class NeededRecords:
-    """Tells which records the store must keep.
+    """Says which records the store must keep for the next extraction.
 
     Attributes:
         units: keys of the results (one feature of one input) that are needed and not in a cache file yet.
         packed: keys of the results that are already in a cache file. Their records in the store are garbage.
-        tables: whether face detections are still needed.
+        tables: whether face detections are still needed (some of them may be; then all are kept).
     """
 
     units: set[bytes] = field(default_factory=set)
@@ -61,7 +60,7 @@ class Garbage:
     Attributes:
         records: reason -> number of garbage records. The reason is `packed` (a cache file contains the result),
             `unneeded` (no feature of params.yaml needs it), `duplicate` (the store keeps another copy) or `damaged`.
-        bytes: disk space that the garbage takes, including incomplete and unreadable records.
+        bytes: disk space that the garbage takes, including incomplete records.
         kept: number of records that stay.
         busy: number of segment files skipped because a run is writing them.
         foreign: number of segment files skipped because they belong to another user.
@@ -75,7 +74,13 @@ class Garbage:
 
 
 def packed_units(manifest: Manifest, feature: Feature, out: Path) -> set[bytes]:
-    """Return the keys of all results that the cache files of a feature contain; a damaged file counts as empty."""
+    """Return the keys of all final results that the cache files of a feature contain; a damaged file counts as empty.
+
+    Args:
+        manifest: manifest of the corpus.
+        feature: the feature.
+        out: folder of the caches.
+    """
     units: set[bytes] = set()
     for part in manifest.parts:
         path = cache_path(out, manifest.corpus, feature.spec.modality, feature.name, part)
@@ -92,16 +97,14 @@ def needed_records(
     out: Path,
     find_packed: Callable[[Manifest, Feature, Path], set[bytes]] = packed_units,
 ) -> NeededRecords:
-    """Collect the keys of the results that the next extraction of these features would take from the store.
-
-    Results that a cache file already holds are listed apart.
+    """Find out which results in the store the next extraction needs, and which are already in cache files.
 
     Args:
         manifests: manifests of the project.
         features: features of params.yaml.
-        engine: engine parameters.
+        engine: engine parameters of params.yaml.
         out: folder of the caches; damaged cache files in it count as empty.
-        find_packed: returns the keys of the results in the cache files of a feature.
+        find_packed: function that returns the keys of the results in the cache files of a feature.
     """
     found = NeededRecords()
     for manifest in manifests:
@@ -124,17 +127,17 @@ def collect_garbage(
     free: bool = False,
     progress: Callable[[int, int], None] = lambda *_: None,
 ) -> Garbage:
-    """Find the garbage in all segment files that no run is writing. Remove it if `free` is set.
+    """Count the garbage in all segment files that no run is writing, and remove it if `free` is set.
 
     Args:
         folder: folder of the store.
         needed: the records to keep.
         free: remove the garbage; otherwise only count it.
-        progress: called with (segments examined, segments in total).
+        progress: function that is called with (segments examined, segments in total).
 
     Raises:
-        WorkError: another garbage collection is running, the file system has no locks, or the disk has no room for the
-            records to keep. No needed record is lost in any of these cases.
+        WorkError: another garbage collection is running, the file system has no locks, or the disk is too full to
+            rewrite the records to keep. In all three cases, every needed record is still there.
     """
     if not folder.is_dir():
         return Garbage({}, 0, 0, 0)
@@ -161,29 +164,36 @@ def collect_garbage(
 
 @contextmanager
 def as_only_collection(folder: Path) -> Iterator[None]:
-    """Hold a lock so that only one garbage collection runs at a time.
+    """Context manager for a garbage collection: it holds a lock, so that only one collection runs at a time.
 
     Two collections could each remove one copy of a duplicate record, and so lose the record.
+
+    Args:
+        folder: folder of the store.
+
+    Raises:
+        WorkError: another garbage collection is running, or the file system has no locks.
     """
     with full_disk_as_error(folder), _lock_file(folder / "gc.lock") as stream:
         if not locks_work(folder):
             raise WorkError(
                 f"{folder}: this file system has no locks, so it is unknown which files a run is writing",
-                hint="set ERCACHE_STORE to a folder on a local disk; or, when no extraction is running, delete that "
-                "folder: features in cache files are safe",
+                hint="to free space, delete this folder when no extraction is running (features in cache files are "
+                "safe); or set the environment variable ERCACHE_STORE to a folder on a local disk",
             )
         if not try_lock(stream.fileno()):
             raise WorkError(
                 f"{folder}: another garbage collection is running",
-                hint="wait until that one has finished, then run again",
+                hint="wait until it has finished, then run again",
             )
         yield
 
 
 def _lock_file(path: Path) -> BinaryIO:
-    """Open the file that a garbage collection locks, for writing if possible.
+    """Open the file that a garbage collection locks; create it if it is absent.
 
-    In a shared store the file may belong to another user. Then it is opened for reading, which is enough to lock it.
+    In a store that several users share, the file may belong to another user. Then it is opened for reading only, which
+    is enough to lock it.
     """
     try:
         return path.open("ab")
@@ -206,7 +216,11 @@ def _may_remove(segment: Path) -> bool:
 
 @contextmanager
 def _locked(path: Path) -> Iterator[BinaryIO | None]:
-    """Lock a segment file and yield it as an open stream; yield None when a run is writing it."""
+    """Context manager that locks a segment file of the store.
+
+    Yields:
+        The open file; None if a run is writing it, so that it cannot be locked.
+    """
     with path.open("r+b") as stream:
         yield stream if try_lock(stream.fileno()) else None
 
@@ -231,10 +245,14 @@ class _ExaminedSegment:
 def _examine(
     path: Path, stream: BinaryIO, needed: NeededRecords, kept_keys: set[bytes], count: Counter[str]
 ) -> _ExaminedSegment:
-    """Return which records of a segment file to keep.
+    """Decide which records of a segment file to keep. Of several copies of a record, one is kept.
 
-    Of several copies of a record one is kept. Copies in segments that a run is writing do not count, because the run
-    may still lose them.
+    Args:
+        path: path of the segment file.
+        stream: the open, locked file.
+        needed: the records that the store must keep.
+        kept_keys: keys of the records kept so far, in all files; the keys kept here are added.
+        count: reason -> number of garbage records so far; the garbage found here is added.
     """
     segment = _ExaminedSegment(path, os.fstat(stream.fileno()).st_size)
     for offset, key, length in record_heads(stream):
@@ -252,7 +270,13 @@ def _why_garbage(stream: BinaryIO, offset: int, key: bytes, needed: NeededRecord
     """Return why a record is garbage, or None if it must be kept.
 
     `packed`: a cache file contains the result. `unneeded`: no feature of params.yaml needs it. `damaged`: its checksum
-    is wrong. The payload is read only when the key alone does not decide.
+    is wrong. Where the key alone decides, the record's content is not read.
+
+    Args:
+        stream: the open segment file.
+        offset: byte position of the record in the file.
+        key: key of the record.
+        needed: the records that the store must keep.
     """
     useless = "packed" if key in needed.packed else "unneeded"
     if key not in needed.units and not needed.tables:
@@ -266,7 +290,7 @@ def _why_garbage(stream: BinaryIO, offset: int, key: bytes, needed: NeededRecord
 
 
 def _rewrite(segment: _ExaminedSegment) -> None:
-    """Replace a segment file by a new one that holds only the records to keep."""
+    """Replace a segment file by a new one that holds only the records to keep; if there are none, only remove it."""
     if segment.kept_bytes == segment.size:
         return
     with _locked(segment.path) as stream:

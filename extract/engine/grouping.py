@@ -1,8 +1,8 @@
-"""Divide the inputs of a shard into groups that an encoder processes together, so that a group fits into memory.
+"""Divide the inputs of a shard (a list of utterances) into groups that are encoded together and fit into memory.
 
-A shard is a list of inputs (utterances); a row is the index of one input in it. A group is a run of successive rows.
-Small shards are one group. The groups of a feature depend only on params and on the size of its inputs, not on other
-features or on the order in which files are read. So every run forms the same groups.
+A group consists of successive inputs of the shard; a small shard is one group. The groups of a feature depend only on
+params.yaml and on the size of its inputs, not on other features or on the order in which files are read. So every run
+forms the same groups.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -24,11 +24,14 @@ class RowGroups:
         self._max_bytes = max_bytes
 
     def add(self, row: int, sizes: Mapping[str, int]) -> Iterator[tuple[str, list[int]]]:
-        """Record that an input has been read; yield (feature, indices of the inputs) of each group now complete.
+        """Take note that the media of an input have been read.
 
         Args:
             row: index of the input in the shard.
             sizes: feature that is computed from this input -> size of the media that it uses, bytes (0 for a text).
+
+        Yields:
+            (feature, indices of the inputs) for each group that is now complete and can be encoded.
         """
         for feature, nbytes in sizes.items():
             waiting, arrived = self._waiting[feature], self._sizes[feature]
@@ -42,5 +45,5 @@ class RowGroups:
                     yield feature, rows
 
     def is_needed(self, row: int, features: Iterable[str]) -> bool:
-        """Return whether the input at an index must still be encoded for at least one of the given features."""
+        """Return whether input number `row` still waits to be encoded for one of the given features."""
         return any(row in self._waiting[name] or row in self._open[name] for name in features)

@@ -1,6 +1,6 @@
-"""Messages between the engine and its workers.
+"""Messages between the engine and its worker processes, which read media and run encoders.
 
-The engine sends jobs. A worker sends activities (what it is about to do), queries and results.
+The engine sends jobs. A worker sends back what it is about to do, queries for stored results, and its own results.
 """
 
 from collections.abc import Mapping
@@ -22,7 +22,7 @@ class WorkerSetup:
         root: folder of the corpus' media; None when only texts are read.
         engine: engine parameters of params.yaml.
         device: torch device of the worker.
-        trace: path and start time of the trace file; None for no trace.
+        trace: path and start time of the trace (a file with the begin and end time of each step); None for no trace.
         read: function that reads a media file; it runs in a separate process.
     """
 
@@ -36,16 +36,18 @@ class WorkerSetup:
 
 @dataclass(frozen=True)
 class WorkerJob:
-    """A shard (list of inputs) and the features to compute from it. A row is the index of an input in the shard.
+    """Work for one worker: a shard (a list of inputs, usually utterances) and the features to compute from it.
+
+    A row is the index of an input in the shard.
 
     Attributes:
         number: number of the job.
         shard: the inputs.
         rows: feature -> rows to encode.
-        isolated: the job runs again after a crash, in a worker without other jobs.
+        isolated: whether the job is repeated after a crash, and therefore runs in a worker without other jobs.
         unreadable_rows: row -> failure, for rows at which a worker died while it read media or detected faces.
-        faces_clip_by_clip: detect faces one clip at a time, because a worker died when it detected faces in all clips
-            together.
+        faces_clip_by_clip: whether to detect faces in one clip at a time, because a worker died when it detected faces
+            in all clips together.
         run_singly: features to encode one input at a time, because a worker died in a batch.
         failed_rows: (feature, row) -> failure, for rows at which a worker died even though it encoded the row alone.
     """
@@ -62,9 +64,13 @@ class WorkerJob:
 
 @dataclass(frozen=True)
 class Activity:
-    """What a worker is about to do, so that a crash can be traced to its cause.
+    """What a worker is about to do. If it crashes then, this shows the cause.
 
-    The stage is `start`, `build` (an encoder), `read` (media), `faces` (detect them) or `encode`.
+    Attributes:
+        stage: `start`, `build` (create an encoder), `read` (media), `faces` (detect faces) or `encode`.
+        job: number of the job; None before the first job.
+        feature: name of the feature; empty if the step serves several features.
+        rows: indices, in the job's shard, of the inputs that the worker is about to process.
     """
 
     stage: str
@@ -75,7 +81,14 @@ class Activity:
 
 @dataclass(frozen=True)
 class RowFailure:
-    """Why a feature of an input could not be computed, with the error message of the library or tool."""
+    """Why a feature of an input could not be computed.
+
+    Attributes:
+        feature: name of the feature.
+        row: index of the input in the job's shard.
+        reason: the reason, for example `no_face`.
+        detail: error message of the library or tool; may be empty.
+    """
 
     feature: str
     row: int
@@ -85,15 +98,15 @@ class RowFailure:
 
 @dataclass(frozen=True)
 class JobResult:
-    """The result of a job. A row is the index of an input in the job's shard.
+    """What a worker computed for a job. A row is the index of an input in the job's shard.
 
     Attributes:
         job: number of the job.
-        records: one tuple per result: (feature, row, result as bytes, final). `final` is False if the next run must try
-            again.
+        records: one tuple for each feature of an input: (feature, row, arrays or reason as bytes, final). `final` is
+            False if the feature failed and the next run must try again.
         faces: store key of a picture -> new face detections in this picture, as bytes.
         seconds: length of the media that were read, seconds.
-        faults: one item for each feature of a row that could not be computed, with the reason.
+        faults: one item for each feature of an input that could not be computed, with the reason.
         run_singly: features that were encoded one input at a time.
     """
 
@@ -107,6 +120,9 @@ class JobResult:
 
 @dataclass(frozen=True)
 class KnownUnitsQuery:
-    """A worker's request for the stored results with these keys. The engine answers with those that the store holds."""
+    """A worker's question to the engine: which results with these keys does the store hold?
+
+    The engine answers with a dict from key to stored result (bytes), without the keys that the store lacks.
+    """
 
     units: tuple[str, ...]

@@ -1,7 +1,7 @@
 """Write one cache file for each feature and split part (train, dev, test).
 
-A unit is one feature of one input. The result of a unit comes from the previous cache file or from the store. Only a
-short description of the result stays in memory. The arrays are loaded one utterance at a time, when they are written.
+A unit is one feature of one input (utterance). Its result comes from the cache file of an earlier run or from the store
+of finished results. The arrays are not all in memory: they are loaded one utterance at a time, when they are written.
 """
 
 import functools
@@ -28,16 +28,16 @@ from extract.engine.store import Store
 
 @dataclass(frozen=True)
 class UnitResult:
-    """The description of one computed feature of one input; the arrays themselves are read later.
+    """What is known about the result of one feature of one input, without its arrays, which are read later.
 
     Attributes:
         frames: number of frames, tokens or windows that the arrays are computed from.
         reason: why there are no arrays; None when there are.
         detail: error message of the library or tool, for the reason.
-        note: how the input differs from what was requested; empty if it does not.
-        environment: libraries, device and precision that computed the result, as canonical JSON; empty if nothing was
-            computed.
-        digest: digest of the arrays; empty when there is a reason.
+        note: what was lacking in the input, for example frames that could not be decoded; empty if nothing was.
+        environment: library versions, device and precision with which the result was computed, as canonical JSON; empty
+            if nothing was computed.
+        digest: digest of the arrays; empty if there are none.
         lengths: array name -> length of its first axis.
         arrays: function that reads the arrays; it raises WorkError when they no longer exist.
     """
@@ -53,7 +53,12 @@ class UnitResult:
 
 
 def result_of(record: Record, arrays: Callable[[], Mapping[str, Array]] = dict) -> UnitResult:
-    """Return the description of a stored result. The function `arrays` reads the arrays later."""
+    """Return what is known about a stored result, without its arrays.
+
+    Args:
+        record: the result as it is stored.
+        arrays: function that reads the arrays again when they are needed.
+    """
     digest = content_digest(record.arrays) if record.reason is None else ""
     lengths = {name: len(array) for name, array in record.arrays.items()}
     return UnitResult(
@@ -75,7 +80,10 @@ def _environment_json(environment: Mapping[str, Any]) -> str:
 
 
 def finished_entries(cache: CacheFile) -> list[Entry]:
-    """Return the entries (one per utterance) of a cache file that are final, so that no later run tries them again."""
+    """Return the entries (one per utterance) of a cache file whose features need not be computed again.
+
+    These are computed features, and missing ones whose reason is final, for example an utterance without a face.
+    """
     return [entry for entry in cache.entries if entry.key and entry.status != Status.UNAVAILABLE]
 
 
@@ -115,7 +123,7 @@ class FinishedUnits:
         return self.get(unit) is not None
 
     def get(self, unit: str) -> UnitResult | None:
-        """Return the finished result with a key; None if there is none yet. A result is read and checked only once."""
+        """Return the finished result with a key; None if there is none yet. A result is read only once."""
         if unit not in self._looked_up:
             result = self._in_cache(unit) if unit in self._location else self._in_store(unit)
             if result is None:
@@ -126,7 +134,16 @@ class FinishedUnits:
     def matches(
         self, path: Path, feature: Feature, entries: Sequence[Entry], provenance: Mapping[str, Any]
     ) -> bool:
-        """Return whether the cache file at `path` has these entries and this provenance, and so the same arrays."""
+        """Return whether the cache file of an earlier run at `path` already has exactly the content to write.
+
+        The arrays need not be compared, because the entries contain their digests.
+
+        Args:
+            path: path of the cache file.
+            feature: the feature, which says the names and shapes of the arrays.
+            entries: the entries to write, one per utterance.
+            provenance: the provenance to write.
+        """
         cache = self._open.get(path)
         return (
             cache is not None
@@ -165,13 +182,13 @@ class FinishedUnits:
         payload = self._store.get(unit)
         if payload is None:
             raise WorkError(
-                f"{self._store.folder}: the stored result {unit} has disappeared",
+                f"{self._store.folder}: the stored result with key {unit} has disappeared",
                 hint="the store was changed during the run; run again",
             )
         return unpack_record(payload).arrays
 
     def close(self) -> None:
-        """Close the cache files of earlier runs."""
+        """Close the cache files of earlier runs; results that were returned can then no longer read their arrays."""
         for cache in self._open.values():
             cache.close()
         self._open.clear()
@@ -180,14 +197,14 @@ class FinishedUnits:
 def collect(
     plan: Plan, feature: Feature, ids: Sequence[str], get: Callable[[str], UnitResult | Record | None]
 ) -> dict[str, UnitResult]:
-    """Return the result of a feature for each of the given utterances.
+    """Return the result of a feature for each of the given utterances, as input for its cache file.
 
     Args:
-        plan: the plan (keys of all results to compute) that contains the feature.
+        plan: the plan that contains the feature; it holds the keys of all results.
         feature: the feature.
         ids: utterance ids.
-        get: takes the key of a result; returns the finished result, the record of a failure in this run, or None if
-            there is neither.
+        get: function that takes the key of a result and returns the finished result, or the failure of this run that
+            may be temporary, or None if there is neither.
 
     Returns:
         Utterance id -> result.
@@ -210,7 +227,7 @@ def collect(
 
 @dataclass(frozen=True)
 class _LazyArrays:
-    """Maps an utterance id to its arrays, which are read only when accessed."""
+    """Maps an utterance id to the arrays of its feature, which are read from disk only when accessed."""
 
     results: Mapping[str, UnitResult]
 
@@ -237,9 +254,9 @@ def pack(
         feature: the feature.
         plan: the plan that contains the feature.
         results: utterance id -> result, in manifest order.
-        partial: whether the file lacks some of the manifest's utterances of this part.
-        previous: results of earlier runs. If it shows that the file at `path` has exactly this content already, nothing
-            is written. None: the file is always written.
+        partial: whether `results` lacks some of the manifest's utterances of this split part.
+        previous: results of earlier runs: if the file at `path` has exactly this content already, nothing is written.
+            With None, the file is always written.
 
     Raises:
         WorkError: the disk is full, or a stored result has disappeared.

@@ -1,9 +1,14 @@
-"""The plan: what has to be computed, under which keys, and in which groups. It depends only on manifest and params.
+"""The plan of an extraction: which features to compute from which inputs, and under which keys to store them.
 
-A *source* is the input that an utterance provides: its text, or the time spans of its media, identified by a digest of
-the content. Utterances with equal input share one source. A *unit* is one feature of one source; its key identifies the
-result in the store. Sources are cut into *shards* in manifest order. The sources of one shard are read, encoded and
-resumed together. A *row* is the index of a source in its shard.
+The plan depends only on the manifest and params.yaml. It uses these words:
+
+- A *source* is the input that an utterance provides: its text, or the time spans of its media. Utterances with equal
+  input share one source.
+- A *unit* is one feature of one source. Its key, a digest of everything that determines the result, identifies the
+  result in the store.
+- A *shard* is a list of successive sources, which are read and encoded together. After a stop, a run repeats the shards
+  that were not finished.
+- A *row* is the index of a source in its shard.
 """
 
 from collections.abc import Mapping, Sequence
@@ -33,15 +38,17 @@ class Feature:
 
     Attributes:
         name: name of the feature.
-        kind: the encoder.
+        kind: class of the encoder.
         params: parameters of the encoder.
-        weights: checkpoint of the encoder, as recorded in the provenance; random weights have a `seed`.
+        weights: which checkpoint the encoder uses, as recorded in the provenance; random weights have a `seed`. None if
+            the encoder has no weights.
         faces: the face policy; None if the encoder uses no faces.
         seen: corpus -> ids of the utterances used to train the encoder and to select its best epoch; None unless the
             encoder was trained with `ercache pretrain`.
         data: folder that holds the encoders trained with `ercache pretrain`; it is not part of the recipe.
         trained: how `ercache pretrain` trained the encoder; None unless it did.
-        recipe: encoder, version, params, weights and face policy; part of every result's key and of the provenance.
+        recipe: encoder, version, params, weights and face policy. It is part of the key of each result in the store,
+            and of the provenance in each cache file.
     """
 
     name: str
@@ -72,8 +79,8 @@ class Feature:
     def context(self) -> dict[str, Any]:
         """What the feature uses besides the utterance itself: a dict with the keys `past`, `future` and `speaker`.
 
-        `past` and `future` are the numbers of neighbours in the dialogue; `speaker` says whether the encoder uses the
-        speaker.
+        `past` and `future` are how many utterances before and after it the encoder gets; `speaker` says whether it gets
+        the speaker.
         """
         return {name: getattr(self.input, name) for name in ("past", "future", "speaker")}
 
@@ -100,7 +107,10 @@ class Feature:
 
 
 def faces_recipe(policy: FacePolicy) -> dict[str, Any]:
-    """Return everything that determines the face detections: detector, version, policy and weights."""
+    """Return everything that determines the face detections: detector, its version, face policy and weights.
+
+    This dict is part of the key of each result that uses faces, and of the provenance.
+    """
     return {
         "encoder": FACES_KEY,
         "version": FACES_VERSION,
@@ -111,14 +121,14 @@ def faces_recipe(policy: FacePolicy) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class InputSource:
-    """The input that one or more utterances provide to an encoder.
+    """The input that an utterance provides to an encoder; utterances with equal input share it.
 
     Attributes:
-        records: modality -> description of the input (content digests, time range, crop or text); a modality without
-            media is absent.
+        records: modality -> what identifies the input (content digest, time range and crop of the media, or the text);
+            a modality that the utterance lacks is absent.
         utterance: id of the first utterance with this input.
         text: the transcript.
-        video, audio: references to the media.
+        video, audio: the media files, and the time range of the utterance in them.
         speaker: who speaks, if the encoder needs it.
         before, after: the utterances before and after in the dialogue, in temporal order, if the encoder needs them.
         next_speaker: speaker of the next utterance, if the encoder needs it; None at the end of the dialogue.
@@ -140,15 +150,14 @@ Shard = tuple[InputSource, ...]
 
 @dataclass(frozen=True)
 class Plan:
-    """What to compute for a group of features.
-
-    A unit is one feature of one input; a row is the index of an input in its shard.
+    """What to compute for a group of features: from which inputs, and under which keys in the store.
 
     Attributes:
-        shards: lists of inputs that are read and encoded together.
-        rows: for each shard, feature -> rows to compute there. An input in several shards is computed in the first one.
-        keys: feature -> utterance -> key of the unit, or the reason why the utterance has none.
-        unit: (feature, first utterance with the input) -> key of the unit.
+        shards: lists of inputs (usually utterances) that are read and encoded together.
+        rows: for each shard: feature -> indices of the inputs from which it is computed. If several inputs would give
+            the same result, it is computed from the first one.
+        keys: feature -> utterance -> key of the result, or the reason why the feature cannot be computed.
+        unit: (feature, first utterance with this input) -> key of the result.
     """
 
     shards: tuple[Shard, ...]
@@ -160,8 +169,9 @@ class Plan:
 def group_features(features: Sequence[Feature]) -> list[list[Feature]]:
     """Group the features whose encoders get the same inputs, so that each medium is decoded once per group.
 
-    Features that need different neighbours form different groups. Groups of text features come last. Encoders are built
-    while the first files are read, and the small text jobs keep all workers busy at the end.
+    Features that need different numbers of neighbours in the dialogue form different groups. Groups of text features
+    come last, because their small jobs keep all workers busy at the end, and because encoders can be built while the
+    first media files are read.
     """
     found: dict[tuple[bool, str, int, int], list[Feature]] = {}
     for f in features:
@@ -175,12 +185,12 @@ def group_features(features: Sequence[Feature]) -> list[list[Feature]]:
 def make_plan(
     manifest: Manifest, utterances: Sequence[Utterance], features: Sequence[Feature], engine: EngineParams
 ) -> Plan:
-    """Plan the computation of features whose encoders get the same inputs.
+    """Plan the computation of some features whose encoders get the same inputs: form shards, and give keys to results.
 
     Args:
         manifest: manifest of the corpus.
         utterances: utterances to extract, in manifest order.
-        features: one group of `group_features`.
+        features: the features, one of the groups that `group_features` returns.
         engine: engine parameters of params.yaml.
     """
     encoder_input = features[0].input
@@ -255,7 +265,14 @@ def _dialogues(manifest: Manifest) -> dict[str, list[Utterance]]:
 def _source(
     u: Utterance, encoder_input: Input, engine: EngineParams, dialogue: Sequence[Utterance]
 ) -> InputSource:
-    """Return the input (text, media) that an utterance provides, with its neighbours if the encoder needs them."""
+    """Return the input that an utterance provides: its text or media, and its neighbours if the encoder needs them.
+
+    Args:
+        u: the utterance.
+        encoder_input: what the encoder needs.
+        engine: engine parameters of params.yaml; the limits for clips are part of the result.
+        dialogue: all utterances of its dialogue, in order; may be empty if the encoder needs no neighbours.
+    """
     alone = _own_source(u, encoder_input, engine)
     if not encoder_input.in_dialogue:
         return alone
@@ -315,6 +332,14 @@ def _media(u: Utterance, engine: EngineParams) -> InputSource:
 def _missing_reason(
     u: Utterance, feature: Feature, unopened_files: Mapping[tuple[str | None, str], Reason]
 ) -> Reason:
-    """Return why a feature of an utterance cannot be computed: a problem that the scan found, or an absent file."""
+    """Return why a feature of an utterance cannot be computed.
+
+    The reason is that the corpus has no such media for it, or a problem that the scan found, or else an absent file.
+
+    Args:
+        u: the utterance.
+        feature: the feature.
+        unopened_files: (utterance id, path) -> problem with this file that the scan found.
+    """
     ref = u.audio if feature.spec.modality == "audio" else u.video
     return Reason.NOT_IN_CORPUS if ref is None else unopened_files.get((u.id, ref.path), Reason.ABSENT)

@@ -1,4 +1,4 @@
-"""Read the media files of the next jobs while the current job is encoded, as far as memory allows."""
+"""Read the media files of a worker's next jobs while its current job is encoded, as far as memory allows."""
 
 import queue
 import threading
@@ -18,12 +18,12 @@ FileOrder = tuple[int, int]  # number of the shard, number of the file within th
 
 @dataclass
 class ArrivingClips:
-    """The clips of one job, in the order in which they are read.
+    """The clips that one job needs. They are put into a queue as they are read, and taken out by the worker.
 
     Attributes:
         shard: rank of the job in the order in which reading began.
         files: all files of the job.
-        queue: clips that have been read, or the exception that stopped the reading thread.
+        queue: clips that have been read and not taken yet; an exception if reading failed because of a bug in ercache.
     """
 
     shard: int
@@ -34,15 +34,19 @@ class ArrivingClips:
 
     @property
     def count(self) -> int:
-        """How many clips this job will deliver in total."""
+        """How many clips are read for this job in total."""
         return sum(len(file.uses) for file in self.files)
 
 
 class MemoryBudget:
-    """Limits the memory of clips that are read but not yet taken by a worker: at most the limit, plus one clip.
+    """Limits the memory that clips take from when they are read until the worker takes them.
 
-    A clip that does not fit has to wait. The exception is the next clip of the oldest file that is still being read: it
-    is let in once the workers have taken everything else. Otherwise a clip larger than the limit would wait forever.
+    A reading thread with a clip that does not fit has to wait. But a clip larger than the whole limit would wait for
+    ever. So a clip of the first unfinished file need not wait once the worker has taken all earlier clips. In this way,
+    at most one clip exceeds the limit.
+
+    Args:
+        max_bytes: the limit, bytes.
     """
 
     def __init__(self, max_bytes: float) -> None:
@@ -53,29 +57,47 @@ class MemoryBudget:
 
     @property
     def held(self) -> int:
-        """Bytes of the clips that have been read and that no worker has taken yet."""
+        """Size of all clips that have been read and that the worker has not taken yet, bytes."""
         return self._held.total()
 
     def begin(self, order: FileOrder) -> None:
-        """Add a file to the unfinished files, before it is read; the first of these has priority for memory."""
+        """Add a file to the unfinished files before it is read. Of these, the first one has priority for memory.
+
+        Args:
+            order: rank of the job, and number of the file in the job.
+        """
         with self._changed:
             self._active.add(order)
 
     def end(self, order: FileOrder) -> None:
-        """Remove a file from the unfinished files, because it has been read to the end."""
+        """Remove a file from the unfinished files, because all its clips have been read.
+
+        Args:
+            order: rank of the job, and number of the file in the job.
+        """
         with self._changed:
             self._active.discard(order)
             self._changed.notify_all()
 
     def wait_for_room(self, order: FileOrder, nbytes: int) -> None:
-        """Wait until the memory limit has room for a clip of a file, and count the clip's bytes."""
+        """Wait until there is room for a clip, and count its bytes as memory in use.
+
+        Args:
+            order: the clip's file: rank of the job, and number of the file in the job.
+            nbytes: size of the clip, bytes.
+        """
         with self._changed:
             self._changed.wait_for(lambda: self.held + nbytes <= self._max_bytes or self._is_awaited(order))
             if nbytes:
                 self._held[order[0]] += nbytes
 
     def release(self, shard: int, nbytes: int) -> None:
-        """Subtract the bytes of a clip from the memory in use, because a worker has taken the clip."""
+        """Subtract a clip from the memory in use, because the worker has taken it.
+
+        Args:
+            shard: rank of the clip's job.
+            nbytes: size of the clip, bytes.
+        """
         with self._changed:
             self._held[shard] -= nbytes
             if not self._held[shard]:
@@ -87,9 +109,13 @@ class MemoryBudget:
 
 
 class ReadAhead:
-    """Reads the media files of jobs, in the order of the jobs, with several threads.
+    """Reads the media files of a worker's jobs, in the order of the jobs, with several threads.
 
-    Each thread uses one reader process.
+    Each thread reads through a process of its own, so that a crash of a decoder does not stop the worker.
+
+    Args:
+        setup: settings of the worker: number of threads, memory, folder of the media.
+        trace: log into which the begin and end of each file are written.
     """
 
     def __init__(self, setup: WorkerSetup, trace: Trace) -> None:
@@ -106,7 +132,11 @@ class ReadAhead:
                 thread.start()
 
     def begin(self, job: WorkerJob) -> ArrivingClips:
-        """Add the files of a job to the reading queue, behind those of earlier jobs."""
+        """Add the files of a job to the reading queue, behind those of earlier jobs.
+
+        Returns:
+            The clips of the job; pass it to `clips` to take them out as they are read.
+        """
         if self._setup.root is None:
             return ArrivingClips(0, [])
         rows = {
@@ -123,9 +153,14 @@ class ReadAhead:
         return arrivals
 
     def clips(self, arrivals: ArrivingClips) -> Iterator[tuple[SpanUse, Clip] | None]:
-        """Yield (`SpanUse`, clip) for all clips of a job as they are read. `SpanUse` says for which input a clip is.
+        """Yield all clips of a job as they are read.
 
-        While no clip arrives, yield None every 10 seconds, so that the caller can show that it still waits.
+        Args:
+            arrivals: the clips of the job, as `begin` returned them.
+
+        Yields:
+            (`SpanUse`, clip): for which input of the job the clip was read, and the clip. While no clip arrives, None
+            every 10 seconds, so that the caller can show that it still waits.
         """
         left = arrivals.count
         while left:

@@ -1,6 +1,6 @@
-"""Which media files and time spans a shard needs, and to which input each span belongs.
+"""Find out which media files and time spans the inputs of a shard need, and hand the clips that were read to them.
 
-A shard is a list of inputs that are processed together; a row is the index of an input in it.
+A shard is a list of inputs (usually utterances) that are processed together; a row is the index of an input in it.
 """
 
 from collections.abc import Iterator, Mapping
@@ -21,12 +21,12 @@ class RowInputs:
     """The media that were read for one input (utterance), or the reasons why they could not be read.
 
     Attributes:
-        pictures: kind of pictures (rate, size) -> frames.
-        sounds: rate in Hz -> n mono samples, [n].
-        faults: modality, or kind of pictures -> why it could not be read.
-        notes: how the media differ from what was requested, by kind of pictures or `audio`.
-        neighbours: position in the dialogue relative to this utterance (-1 is the previous one) -> inputs of that
-            neighbour.
+        pictures: request for pictures (how many, chosen how, size) -> frames.
+        sounds: sampling rate in Hz -> n mono samples, [n].
+        faults: modality (`audio`, `visual`) or request for pictures -> why it could not be read.
+        notes: modality or request for pictures -> what was lost in reading, for example some frames.
+        neighbours: position in the dialogue relative to this utterance (-1 is the previous one) -> media of the
+            utterance there.
     """
 
     pictures: dict[PictureRequest, tuple[Frame, ...]] = field(default_factory=dict)
@@ -45,7 +45,7 @@ class RowInputs:
         return next((self.faults[which] for which in what if which in self.faults), None)
 
     def note_of(self, feature: Feature) -> str:
-        """Return, in one line, the notes about the media that a feature uses; empty if there are none."""
+        """Return in one line what was lost when the media of a feature were read; empty if nothing was."""
         what: list[PictureRequest | str] = ["audio"]
         if feature.spec.modality != "audio":
             what = ["visual", *dict.fromkeys(pictures_needed(feature))]
@@ -72,9 +72,9 @@ class RowInputs:
 
     @property
     def seconds(self) -> float:
-        """The duration of the media that were read, seconds: that of the longest sound or picture sequence.
+        """Duration of the longest sound or sequence of pictures that was read, seconds.
 
-        A picture sequence lasts its number of pictures times the mean distance between two pictures.
+        A sequence of n pictures lasts n times the mean time from one picture to the next.
         """
         sounds = [len(sound) / rate for rate, sound in self.sounds.items()]
         pictures = [
@@ -90,10 +90,13 @@ SpanKey = tuple[int, int, MediaRef]  # row, place in the dialogue relative to th
 
 @dataclass(frozen=True)
 class SpanUse:
-    """Why a time span of a file is read.
+    """For which input of a shard a time span of a file is read.
 
-    It names an input of the shard (`row`), the utterance whose media are read (`place` in the dialogue relative to this
-    input: 0 is the input itself, -1 the previous utterance), and the modalities that are read.
+    Attributes:
+        row: index of the input in the shard.
+        place: whose media the span contains, as position in the dialogue relative to this input: 0 is the input itself,
+            -1 the previous utterance.
+        modalities: `audio`, `visual` or both.
     """
 
     row: int
@@ -103,7 +106,14 @@ class SpanUse:
 
 @dataclass(frozen=True)
 class FileRequest:
-    """A media file, the time spans to read from it, and for which inputs each span is read."""
+    """A media file, and what to read from it for a shard.
+
+    Attributes:
+        path: path of the file, relative to the folder of the corpus.
+        sha256: digest of the file when the corpus was scanned; None skips the comparison.
+        spans: the time spans to read.
+        uses: for each span, the input for which it is read.
+    """
 
     path: str
     sha256: str | None
@@ -116,7 +126,12 @@ class FileRequest:
         return tuple(dict.fromkeys(use.row for use in self.uses))
 
     def request(self, root: Path, limits: Limits) -> ReadRequest:
-        """Return the message that tells a reader process which time spans of this file to read."""
+        """Return the message that tells a reader process which time spans of this file to read.
+
+        Args:
+            root: folder of the corpus.
+            limits: limits for reading one clip.
+        """
         return ReadRequest(root, self.path, self.sha256, self.spans, limits)
 
 
@@ -125,7 +140,12 @@ def file_requests(
 ) -> list[FileRequest]:
     """Return the files to read for a shard, in the order in which its inputs need them.
 
-    Pictures and sound of the same time span are read together.
+    If an input needs pictures and sound of the same time span of a file, they are read together.
+
+    Args:
+        shard: the inputs.
+        rows: feature -> indices of the inputs from which it is computed.
+        features: feature name -> feature.
     """
     wanted: dict[tuple[str, str | None], dict[SpanKey, Span]] = {}
     modalities: dict[SpanKey, set[str]] = {}
@@ -148,9 +168,16 @@ def file_requests(
 def _rows_and_neighbours(
     shard: Shard, rows: Mapping[str, tuple[int, ...]], features: Mapping[str, Feature]
 ) -> Iterator[tuple[int, int, InputSource, list[Feature]]]:
-    """Yield (index in shard, relative position, source, features that need it) for each input and its neighbours.
+    """Yield each input of a shard that some feature needs, followed by its neighbours in the dialogue.
 
-    The relative position is the position in the dialogue: 0 is the input itself, -1 the utterance before it.
+    Args:
+        shard: the inputs.
+        rows: feature -> indices of the inputs from which it is computed.
+        features: feature name -> feature.
+
+    Yields:
+        Four things: index of the input in the shard; position in the dialogue relative to this input (0 is the input
+        itself, -1 the utterance before it); the input or neighbour at this position; and the features that need it.
     """
     for row, source in enumerate(shard):
         requesting = [features[name] for name, numbers in rows.items() if row in numbers]
@@ -167,7 +194,10 @@ def _use(key: SpanKey, modalities: set[str]) -> SpanUse:
 
 
 def pictures_needed(feature: Feature) -> list[PictureRequest]:
-    """Return the kinds of pictures (rate, size) that a feature needs, including those in which faces are detected."""
+    """Return the requests for the pictures that a feature needs: for its encoder, and for detecting faces.
+
+    The second request is there only if faces are detected at regular times and tracked in between.
+    """
     kind = feature.input.pictures
     if kind is None:
         return []
@@ -176,7 +206,13 @@ def pictures_needed(feature: Feature) -> list[PictureRequest]:
 
 
 def assign_clip(use: SpanUse, clip: Clip, inputs: Mapping[int, RowInputs]) -> None:
-    """Store a clip's pictures, sounds and faults with the input, or the input's neighbour, for which it was read."""
+    """Add a clip's pictures, sounds, faults and notes to the media of the input for which it was read.
+
+    Args:
+        use: for which input, or for which of its neighbours in the dialogue, the clip was read.
+        clip: the clip.
+        inputs: index of an input in the shard -> its media; changed in place.
+    """
     row_inputs = inputs[use.row].of_place(use.place)
     if "visual" in use.modalities:
         row_inputs.pictures |= clip.pictures
@@ -207,10 +243,7 @@ def _spans(
 
 
 def _is_same_interval(a: MediaRef, b: MediaRef) -> bool:
-    """Return whether two media references name the same time interval.
-
-    A difference in the picture crop does not matter.
-    """
+    """Return whether two media references have the same start and end; crops of the picture are not compared."""
     return (a.start, a.end) == (b.start, b.end)
 
 

@@ -15,12 +15,13 @@ class Record:
     """The result of one feature of one input.
 
     Attributes:
-        arrays: name -> array with T rows, [T, ...]; empty when there is a reason.
+        arrays: name -> array with T steps (frames, tokens or windows; 1 for a single vector), [T, ...]; empty if there
+            are none.
         frames: number of frames, tokens or windows that the arrays are computed from.
         reason: why there are no arrays; None when there are.
         detail: error message of the library or tool, for the reason.
         environment: versions of libraries, device, precision and threads (key `made` in the provenance).
-        note: how the input differs from what was requested; empty if it does not.
+        note: what was lacking in the input, for example frames that could not be decoded; empty if nothing was.
     """
 
     arrays: dict[str, NDArray[Any]]
@@ -53,7 +54,11 @@ def unpack_record(payload: bytes) -> Record:
 
 
 def no_arrays(reason: Reason) -> Record:
-    """Return a record without arrays, for an utterance that has no input for a modality."""
+    """Return a record without arrays, for an utterance that has no text or media for a feature.
+
+    Args:
+        reason: why it has none.
+    """
     return Record({}, reason=reason, environment={})
 
 

@@ -1,4 +1,4 @@
-"""Carry out plans: send unfinished work to the worker processes, and write their results to the store."""
+"""Compute what the plans of an extraction ask for: send jobs to worker processes, and write results to the store."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -14,11 +14,11 @@ StageProgress = Callable[[str, int, int], None]  # label, done, total
 
 
 class Runner:
-    """Computes the results that are still missing in some plans, with several worker processes.
+    """Computes the features that some plans ask for and that are not computed yet, with several worker processes.
 
     Attributes:
-        failed: key -> failure that may be temporary (`unavailable`); it is not stored, so that the next run tries
-            again.
+        failed: key of a result -> failure that may be temporary (`unavailable`). It is not stored, so the next run
+            tries again.
         computed: keys of the results computed in this run.
         media_seconds: length of the media that were read, seconds.
         run_singly: features whose batches were run one input at a time, because a worker died in a batch or memory ran
@@ -27,7 +27,8 @@ class Runner:
     Args:
         setup: settings that all jobs have in common.
         store: the store for results.
-        tell: receives a warning at once when all utterances of a file, or most of a corpus, fail in the same way.
+        tell: function that gets a warning as soon as all utterances of a file, or most of a corpus, fail for the same
+            reason.
     """
 
     def __init__(self, setup: WorkerSetup, store: Store, tell: Tell = lambda _: None) -> None:
@@ -45,8 +46,8 @@ class Runner:
 
         Args:
             plans: the plans to carry out.
-            done: for each plan, a function that says whether a key has a result already.
-            progress: called with (label, finished inputs, total inputs).
+            done: for each plan, a function that takes a key and says whether its result exists already.
+            progress: function that is called with (label, finished inputs, total inputs).
         """
         jobs: list[WorkerJob] = []
         owner: dict[int, tuple[Plan, Callable[[str], bool]]] = {}

@@ -1,8 +1,8 @@
-"""A segment: one file of the store, a sequence of records.
+"""Segments: the files in which the store keeps its records (finished results), one after the other.
 
-Each record has a fixed head (magic bytes, key, length, checksum) and a payload, the stored result. The process that
-writes a segment holds a lock on it until it ends, if the file system supports locks. A payload is used only if its
-checksum is right. Damage by a kill, a full disk or a flipped bit costs only the damaged record.
+Each record has a head of fixed length (magic bytes, key, length, checksum) and a payload, the stored result. Until a
+process ends, it holds a lock on the segment that it writes, if the file system supports locks. A payload is used only
+if its checksum is right. So a kill, a full disk or a flipped bit costs only the record that it damages.
 """
 
 import fcntl
@@ -20,12 +20,18 @@ BLOCK = 1 << 20  # bytes that a search for the next record reads at a time
 
 
 def segments(folder: Path) -> list[Path]:
-    """Return the paths of a store's segment files, in the order in which they are searched."""
+    """Return the paths of all segment files in a folder of the store, sorted by name."""
     return sorted(path for path in folder.glob("*.seg") if not path.name.startswith("."))
 
 
 def record_heads(stream: BinaryIO, offset: int = 0, block: int = BLOCK) -> Iterator[tuple[int, bytes, int]]:
-    """Yield (byte offset, key, payload length) of each complete record from a given offset on; skip damaged heads."""
+    """Yield (byte offset, key, payload length) of each complete record of a segment; skip damaged heads.
+
+    Args:
+        stream: the open segment file.
+        offset: byte position at which the search begins.
+        block: bytes that are read at once while searching for the next record after damage.
+    """
     size = os.fstat(stream.fileno()).st_size
     while offset + HEAD.size <= size:
         stream.seek(offset)
@@ -74,9 +80,13 @@ def append(fd: int, key: bytes, payload: bytes) -> None:
 
 
 def try_lock(fd: int) -> bool:
-    """Try to lock a segment file. True means that no other process writes it, as long as the file stays open here.
+    """Try to lock an open segment file, and return whether this worked.
 
-    On a file system without locks the result is always False, so every segment counts as being written.
+    If it worked, no other process can write the segment until the file is closed here. On a file system without locks
+    it never works, so every segment counts as being written.
+
+    Args:
+        fd: descriptor of the file.
     """
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)

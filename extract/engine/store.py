@@ -4,7 +4,7 @@ One result is one feature of one input, or the face detections in one picture. R
 which only grow. Each run writes its own segment under a lock, so two runs never write the same file. A kill or a full
 disk can leave an incomplete record at the end of a segment. This record is removed later; if the file system has no
 locks, or the segment belongs to another user, it stays and is ignored. The garbage collection (`gc`) may replace
-segments that no run writes. A reader that misses a segment then looks for its records in newer segments.
+segments that no run writes. A run that finds a segment gone then looks for its records in newer segments.
 """
 
 import contextlib
@@ -34,15 +34,15 @@ __all__ = ["Store", "default_store"]
 
 
 class Store:
-    """Maps a key (hex sha256) to a stored result (bytes). Use it as a context manager.
+    """Keeps finished results on disk: maps a key (hex sha256) to a result (bytes). Use it as a context manager.
 
     Args:
         folder: folder of the store, created when missing. If it is not writable, new records go to the user's own cache
             folder.
-        on_commit: called with True before and with False after each commit (write to disk).
+        on_commit: function that is called with True before and with False after each commit (write to disk).
 
     Attributes:
-        folder: the folder to which new records are written.
+        folder: the folder to which new results are written.
 
     Raises:
         UsageError: neither the given folder nor the user's own cache folder is writable.
@@ -78,10 +78,14 @@ class Store:
         return payload
 
     def put(self, key: str, payload: bytes) -> None:
-        """Add a record. It is written to disk with the next commit, which happens when enough records wait.
+        """Add a result. It waits in memory until enough results wait; then all of them are written to disk (a commit).
+
+        Args:
+            key: key of the result.
+            payload: the result as bytes.
 
         Raises:
-            WorkError: the record caused a commit, and the disk is full.
+            WorkError: the results had to be written now, and the disk is full.
         """
         self._waiting[key] = payload
         self._waiting_bytes += len(payload)
@@ -89,9 +93,9 @@ class Store:
             self.commit()
 
     def commit_if_due(self) -> None:
-        """Write waiting records to disk if the last commit is a while ago.
+        """Write the waiting results to disk if the last write is at least 2 seconds ago.
 
-        Call this when the next record may take long.
+        Call this when the next result may take long, so that a kill would not cost the waiting ones.
 
         Raises:
             WorkError: the disk is full.
@@ -100,10 +104,10 @@ class Store:
             self.commit()
 
     def commit(self) -> None:
-        """Write the waiting records to disk.
+        """Write the waiting results to disk.
 
         Raises:
-            WorkError: the disk is full; records that were written completely are kept, all other records are dropped.
+            WorkError: the disk is full. Results that were written completely are kept, the other waiting ones are lost.
         """
         self._last = time.monotonic()
         if not self._waiting:
@@ -124,7 +128,7 @@ class Store:
             self._on_commit(False)
 
     def close(self) -> None:
-        """Write the waiting records to disk and close the segment file of this run."""
+        """Write the waiting results to disk and close the segment file of this run."""
         try:
             self.commit()
         finally:
@@ -178,7 +182,7 @@ class Store:
         return self._own, self._fd
 
     def _find_segments(self) -> bool:
-        """Read the record keys of segment files that are new since the last look; return whether there were any."""
+        """Look for new segment files and read the keys of their results; return whether there were new files."""
         found = [segment for folder in self._folders for segment in segments(folder)]
         new = [segment for segment in found if segment not in self._segments]
         closed: list[Path] = []
@@ -220,10 +224,15 @@ class Store:
                 stream.truncate(self._index_records(stream, segment, end))
 
     def _index_records(self, stream: BinaryIO, segment: Path, end: int) -> int:
-        """Remember where each record of a segment file is, from an offset on.
+        """Remember the place of each record in a segment file.
+
+        Args:
+            stream: the open segment file.
+            segment: path of the file.
+            end: byte position at which to begin.
 
         Returns:
-            Offset at which the last complete record ends.
+            Byte position at which the last complete record ends.
         """
         for offset, key, length in record_heads(stream, end):
             self._index_record(key, (segment, offset))

@@ -1,4 +1,4 @@
-"""A log of what the engine does when: one JSON line at the beginning and one at the end of each step."""
+"""A log that shows how long each step of an extraction takes: one JSON line when it begins, and one when it ends."""
 
 import json
 import os
@@ -11,12 +11,12 @@ from pathlib import Path
 class Trace:
     """Writes the beginning and end of each step (decode, faces, encode, store, pack) to a file.
 
-    Without a path it does nothing. Several processes may write to one file: they share the system clock, and each line
-    is a single write.
+    Without a path it does nothing. Several processes may write to the same file.
 
     Args:
-        path: path of the trace file.
-        start: clock reading that counts as 0 s; None starts a new file with the current time as 0 s.
+        path: path of the trace file; None for no trace.
+        start: reading of the clock (`time.perf_counter`) from which the seconds in the file are counted, to add to the
+            trace of another process; None starts a new file, and counts from now.
     """
 
     def __init__(self, path: Path | None = None, start: float | None = None) -> None:
@@ -28,11 +28,20 @@ class Trace:
 
     @property
     def place(self) -> tuple[Path, float] | None:
-        """Path and start time of the trace, with which another process can write to it; None without a trace."""
+        """Path and start time of the trace, from which another process can make a `Trace` of the same file.
+
+        None if there is no trace.
+        """
         return None if self.path is None else (self.path, self.start)
 
     def mark(self, stage: str, begins: bool, what: str = "") -> None:
-        """Write one line to the trace: the time, the name of a step, and whether the step begins or ends now."""
+        """Write one line to the trace: the time, and which step begins or ends now.
+
+        Args:
+            stage: the step (decode, faces, encode, store, pack).
+            begins: whether the step begins now; otherwise it ends.
+            what: on what the step works, for example a file or a feature.
+        """
         if self._fd is not None:
             seconds = round(time.perf_counter() - self.start, 6)
             row = {"seconds": seconds, "stage": stage, "event": "begin" if begins else "end", "what": what}
@@ -40,7 +49,12 @@ class Trace:
 
     @contextmanager
     def span(self, stage: str, what: str = "") -> Iterator[None]:
-        """Write a line to the trace before and after the code in this `with` block: the step begins, the step ends."""
+        """Context manager for a step: write a line to the trace at the beginning and at the end of the `with` block.
+
+        Args:
+            stage: the step (decode, faces, encode, store, pack).
+            what: on what the step works, for example a file or a feature.
+        """
         self.mark(stage, True, what)
         try:
             yield

@@ -1,6 +1,6 @@
-"""A worker: a process with one device. It reads media ahead, detects faces and runs encoders.
+"""A worker: a process that computes features on one device. It reads media ahead, detects faces and runs encoders.
 
-A worker announces each step before it begins, so that the engine knows the cause of a crash.
+A worker tells the engine each step before it begins, so that the engine knows at which step a worker died.
 """
 
 import contextlib
@@ -57,12 +57,14 @@ T = TypeVar("T")
 
 
 def environment_of(device: str, engine: EngineParams, libraries: Sequence[str] = ()) -> dict[str, Any]:
-    """Return what affects the values of features besides params: library versions, type of device, precision, threads.
+    """Return the library versions, device, precision and threads, all of which affect the values of features.
+
+    The dict is recorded in the provenance of each cache file.
 
     Args:
         device: name of the torch device.
-        engine: params of the engine.
-        libraries: libraries of one encoder, in addition to those that are always recorded.
+        engine: engine parameters of params.yaml; they give the precision and the number of threads.
+        libraries: libraries that one encoder uses, besides those whose versions are always recorded.
     """
     return {
         "versions": {name: version(name) for name in (*LIBRARIES, *libraries)},
@@ -74,9 +76,11 @@ def environment_of(device: str, engine: EngineParams, libraries: Sequence[str] =
 
 
 def run_worker(connection: Connection, setup: WorkerSetup) -> None:
-    """Process jobs as they arrive, until the engine closes the connection.
+    """Main function of a worker process: run jobs as they arrive, until the engine closes the connection.
 
-    This is the main function of a worker process.
+    Args:
+        connection: the worker's end of a pipe to the engine.
+        setup: settings that all jobs have in common.
     """
     end_with_parent()
     share_one_heap()
@@ -108,7 +112,7 @@ class Worker:
         self._face_tables: dict[Any, Any] = {}
 
     def work(self) -> None:
-        """Process jobs as they arrive. Meanwhile, threads read the media files of the waiting jobs."""
+        """Run jobs in the order of arrival and send their results, while threads read the media of waiting jobs."""
         threading.Thread(target=self._receive, daemon=True).start()
         while (taken := self._jobs.get()) is not None:
             self._connection.send(self._run(*taken))
@@ -156,10 +160,19 @@ class Worker:
     def _arrivals(
         self, job: WorkerJob, arrivals: ArrivingClips, modalities: Sequence[str], inputs: dict[int, RowInputs]
     ) -> Iterator[tuple[int, str]]:
-        """Read the media of a job into `inputs`; yield (row, modality) when an input has all its media of a modality.
+        """Fill `inputs` with the media of a job, and report when those of an input are complete.
 
-        A row is the index of an input in the job's shard. Pictures and sound are reported separately, so that the
-        caller can encode and release the pictures before the sound, in a file of its own, has been read.
+        Pictures and sound are reported separately. So if they are in two files, the caller can encode the pictures and
+        free their memory before the sound has been read.
+
+        Args:
+            job: the job.
+            arrivals: the clips of the job, which threads are reading.
+            modalities: modalities of the features to compute.
+            inputs: index of an input in the job's shard -> its media; changed in place.
+
+        Yields:
+            (index of an input, modality) when all media of this modality that the input needs have been read.
         """
         left = Counter((use.row, m) for file in arrivals.files for use in file.uses for m in use.modalities)
         rows = sorted({n for numbers in job.rows.values() for n in numbers})
@@ -210,7 +223,18 @@ class Worker:
         inputs: Mapping[int, RowInputs],
         new_faces: dict[str, bytes],
     ) -> dict[int, Sample | Missing]:
-        """Return for each input of a shard the sample that the encoder gets, or the reason why there is no sample."""
+        """Prepare some inputs of a job for an encoder, with detected faces if it needs them.
+
+        Args:
+            job: the job.
+            feature: the feature that the encoder computes.
+            rows: indices of the inputs in the job's shard.
+            inputs: index -> media that were read.
+            new_faces: store key of a picture -> detections as bytes; new detections are added.
+
+        Returns:
+            Index -> sample for the encoder, or the reason why there is none.
+        """
         samples: dict[int, Sample | Missing] = {}
         for n in rows:
             fault = (
@@ -289,9 +313,12 @@ class Worker:
         return together_or_singly(encode, list(batch), lambda: run_singly.add(feature.name))
 
     def _environment_for(self, libraries: tuple[str, ...]) -> dict[str, Any]:
-        """Return the library versions, the device and the precision with which an encoder computes.
+        """Return the versions of libraries, the device and the precision with which an encoder computes.
 
-        The values are cached, because looking them up is slow.
+        They are looked up only once for each set of libraries, because this is slow.
+
+        Args:
+            libraries: libraries that the encoder uses, besides those whose versions are always recorded.
         """
         if not libraries:
             return self.environment
@@ -319,12 +346,12 @@ def together_or_singly(
     """Process some inputs together. If that fails, process each input alone, so that a bad input costs only itself.
 
     Args:
-        work: processes the inputs with the given indices and returns index -> result.
+        work: function that processes the inputs with the given indices and returns index -> result.
         rows: indices of the inputs.
-        on_split: called once, before the inputs are processed one by one.
+        on_split: function that is called once before the inputs are processed one by one.
 
     Returns:
-        Index -> result, or the reason for its absence.
+        Index -> result, or the reason why there is none.
 
     Raises:
         ErcacheError: the failure is not the fault of an input, for example when weights are absent.
@@ -342,9 +369,12 @@ def together_or_singly(
 
 
 def exact_arithmetic(threads: int) -> None:
-    """Make torch compute in full float32 and give equal results for equal input.
+    """Make torch compute in full float32 (without TF32), and give equal results for equal input.
 
-    Does nothing if torch is not imported.
+    Does nothing if torch has not been imported yet.
+
+    Args:
+        threads: number of CPU threads that torch uses.
     """
     torch = sys.modules.get("torch")
     if torch is None:
@@ -357,7 +387,12 @@ def exact_arithmetic(threads: int) -> None:
 
 
 def autocast(device: str, precision: str) -> Any:
-    """Return a context manager in which networks compute with the given precision; for float32 it does nothing."""
+    """Return a context manager in which networks compute with the given precision; for float32 it does nothing.
+
+    Args:
+        device: name of the torch device.
+        precision: name of a torch floating-point type, for example `bfloat16`.
+    """
     if precision == "float32":
         return contextlib.nullcontext()
     import torch
@@ -366,13 +401,19 @@ def autocast(device: str, precision: str) -> Any:
 
 
 def out_of_memory() -> tuple[type[BaseException], ...]:
-    """Return the exception types that mean that the memory of the machine or the GPU ran out."""
+    """Return the types of exceptions that are raised when the memory of the machine or of the GPU is used up."""
     torch = sys.modules.get("torch")
     return (MemoryError,) if torch is None else (MemoryError, torch.OutOfMemoryError)
 
 
 def build_sample(feature: Feature, source: InputSource, inputs: RowInputs) -> Sample:
-    """Return the sample of one utterance for an encoder: text, sound, pictures, neighbours; faces are added later."""
+    """Return what an encoder gets of one utterance: text, sound, pictures and neighbours; faces are added later.
+
+    Args:
+        feature: the feature, which says what its encoder needs.
+        source: the utterance's text, speaker and neighbours in the dialogue.
+        inputs: the media of the utterance and its neighbours that were read.
+    """
     encoder_input = feature.input
 
     def build_neighbour(place: int, neighbour: InputSource) -> Neighbour:

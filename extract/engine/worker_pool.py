@@ -1,8 +1,8 @@
-"""The worker processes as the engine sees them: jobs go in, results come out.
+"""Distribute jobs to worker processes, collect their results, and replace workers that die or hang.
 
-A worker that dies or hangs is replaced. A crash costs only the input that caused it, not the run. A job whose worker
-died runs once more, in a worker without other jobs. If that worker dies as well, only the inputs fail that it was
-reading, detecting faces in, or encoding.
+A crash costs only the inputs (utterances) that may have caused it, not the run. A job whose worker died runs once more,
+in a worker without other jobs. If this worker dies as well, the step at which it died is repeated with one input at a
+time. Inputs at which a worker dies even then are recorded as failed.
 """
 
 import multiprocessing
@@ -29,11 +29,11 @@ class _WorkerHandle:
 
     Attributes:
         process: the process.
-        connection: the engine's end of the pipe.
+        connection: the engine's end of the pipe to the worker.
         jobs: unfinished jobs of the worker, in order.
         features: features whose encoders the worker has built or will build.
-        last_job: the job that the worker got last.
-        activity: what the worker announced last.
+        last_job: the job that the worker got last; None if it has had none.
+        activity: the step that the worker has announced last.
         last_message: time of the worker's last message (`time.monotonic`).
     """
 
@@ -47,12 +47,12 @@ class _WorkerHandle:
 
 
 class WorkerPool:
-    """Worker processes, one for each given device. Use it as a context manager.
+    """Runs jobs in worker processes, one for each given device. Use it as a context manager.
 
     Args:
         setup: settings that all jobs have in common.
         devices: torch devices; a device named twice gets two workers.
-        look_up: takes a key and returns the stored result, or None if there is none.
+        look_up: function that takes a key and returns the result in the store, or None if the store lacks it.
     """
 
     def __init__(
@@ -88,9 +88,12 @@ class WorkerPool:
         return _WorkerHandle(process, ours)
 
     def _assign_jobs(self, waiting: list[WorkerJob]) -> None:
-        """Give each job to the worker with the fewest jobs.
+        """Give jobs to the workers, always to the one with the fewest jobs; each gets at most two.
 
-        A job that is repeated after a crash gets a worker of its own.
+        A job that is repeated after a crash gets a worker of its own, and is given out before all others.
+
+        Args:
+            waiting: jobs that no worker has got yet; those given out are removed.
         """
         while self._retries or waiting:
             worker = min(self._workers, key=lambda x: len(x.jobs))
@@ -109,8 +112,9 @@ class WorkerPool:
     def _best(self, worker: _WorkerHandle, waiting: Sequence[WorkerJob]) -> int:
         """Return the index of the waiting job that a worker should get next.
 
-        Jobs whose encoders this worker has already built come first, then jobs whose encoders no worker has built,
-        then all others: building an encoder takes seconds. Among several such jobs, `next_job` chooses.
+        Building an encoder takes seconds. So the first choice are jobs whose encoders this worker has already built,
+        then jobs whose encoders no worker has built, then all others. From several equally good jobs, `next_job`
+        chooses.
         """
         built = set().union(*(other.features for other in self._workers))
         mine = [n for n, job in enumerate(waiting) if worker.features >= set(job.rows)]
@@ -158,7 +162,15 @@ class WorkerPool:
                 self._replace_worker(worker, Missing(Reason.TIMEOUT, words))
 
     def _replace_worker(self, worker: _WorkerHandle, fault: Missing) -> None:
-        """Kill a worker, take back its jobs and start another worker in its place."""
+        """Kill a worker, start another one in its place, and put its jobs on the list of jobs to repeat.
+
+        Args:
+            worker: the worker, which died or hangs.
+            fault: the failure to record if an input makes workers die again and again.
+
+        Raises:
+            WorkError: several workers in a row died before their first step, or two while they built the same encoder.
+        """
         worker.process.kill()
         worker.process.join()
         worker.connection.close()
@@ -187,16 +199,20 @@ class WorkerPool:
 
 
 def degraded(job: WorkerJob, activity: Activity, fault: Missing) -> WorkerJob:
-    """Return the job that replaces a job whose worker crashed or hung.
+    """Return the job to run instead of a job whose worker died or hung.
 
-    After the first crash, the same job runs again in a worker without other jobs. After another crash, the job changes
-    at the step at which the worker died: a batch is encoded one input at a time, or faces are detected one clip at a
-    time. Inputs that were being read, and an input that crashed a worker alone, are marked as failed.
+    After the first death, it is the same job, for a worker without other jobs. After another death, it depends on the
+    step at which the worker died:
+
+    - encoding a batch: this feature is encoded one input at a time;
+    - detecting faces in several clips: faces are detected in one clip at a time;
+    - encoding one input, or detecting faces in one clip: this input is marked as failed;
+    - reading: all inputs whose media were not completely read are marked as failed.
 
     Args:
         job: the job whose worker died or hung.
-        activity: what the worker had announced last.
-        fault: the failure that is recorded for inputs that caused the crash.
+        activity: the step that the worker had announced last.
+        fault: the failure that is recorded for inputs marked as failed.
 
     Raises:
         WorkError: two workers died while they built the same encoder.
@@ -223,12 +239,14 @@ def degraded(job: WorkerJob, activity: Activity, fault: Missing) -> WorkerJob:
 def next_job(waiting: Sequence[WorkerJob], mine: WorkerJob | None, others: Sequence[WorkerJob]) -> int:
     """Choose the waiting job that a worker takes next, to save reading time; the choice does not change any result.
 
-    Successive jobs may read the same long recording. The worker takes the job that continues the recording of its last
-    job, or else the first job of a recording that no other worker is reading. If there is neither, it takes a job from
-    the middle of the recording with the most waiting jobs; another worker is still reading the first half.
+    Several successive jobs may read the same long recording. The first of these rules that applies chooses:
+
+    1. the job that continues the recording that this worker read last;
+    2. the first job of a recording that no other worker is reading;
+    3. a job from the middle of the recording with the most waiting jobs, whose first half another worker is reading.
 
     Args:
-        waiting: the waiting jobs.
+        waiting: the jobs that no worker has got yet, in their order.
         mine: the job that this worker took last; None if it has had none.
         others: the job that each other worker took last.
 
@@ -250,7 +268,7 @@ def next_job(waiting: Sequence[WorkerJob], mine: WorkerJob | None, others: Seque
 
 
 def _continues_recording(job: WorkerJob, other: WorkerJob) -> bool:
-    """Return whether a job starts in the media file in which the previous job ends."""
+    """Return whether `other` is the job after `job`, and starts in the media file in which `job` ends."""
     if other.number != job.number + 1 or not job.shard or not other.shard:
         return False
     before, after = ({ref.path for ref in (s.video, s.audio) if ref} for s in (job.shard[-1], other.shard[0]))
@@ -258,7 +276,12 @@ def _continues_recording(job: WorkerJob, other: WorkerJob) -> bool:
 
 
 def devices_of(device: str, lanes: int) -> list[str]:
-    """Return the device of each worker: the CPU `lanes` times, or each GPU once."""
+    """Return the torch device of each worker process.
+
+    Args:
+        device: `cpu` gives `lanes` workers; `cuda` gives one worker for each GPU; any other device gives one worker.
+        lanes: number of workers on the CPU.
+    """
     if device == "cpu":
         return ["cpu"] * lanes
     if device != "cuda":

@@ -1,1 +1,1 @@
-"""Faces in pictures: detection with MTCNN, and tracking between detections."""
+"""Find faces in the pictures of a clip: MTCNN detects them in some pictures, and tracking finds them in between."""

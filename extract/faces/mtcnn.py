@@ -1,9 +1,9 @@
-"""Detect faces with MTCNN, three networks that run one after the other, as a face policy of params.yaml says.
+"""Detect faces with MTCNN: three networks (P-Net, R-Net, O-Net) that run one after the other.
 
-The weights are those of facenet-pytorch. The method is that of Zhang, Zhang, Li and Qiao (2016) in facenet-pytorch's
-variant: with `resize: area`, boxes, points and probabilities equal those of that package. A policy may change the size
-of the smallest face, the steps of the image pyramid, how pictures are made smaller, and how many boxes of one face
-reach the later networks.
+The method is that of Zhang, Zhang, Li and Qiao (2016), with the weights and details of the package facenet-pytorch. The
+face policy of params.yaml sets the size of the smallest face, the steps of the image pyramid, how pictures are made
+smaller, and how many boxes of one face reach the later networks. With `resize: area`, boxes, points and probabilities
+equal those of facenet-pytorch.
 """
 
 from collections import defaultdict
@@ -32,7 +32,7 @@ Image = NDArray[np.uint8]
 
 
 def faces_weights() -> dict[str, Any]:
-    """Return what the provenance of a cache says about MTCNN's weights, such as their key and digest."""
+    """Return what identifies MTCNN's weights, for example their key and digest; it is recorded in the provenance."""
     return provenance("mtcnn")
 
 
@@ -44,7 +44,12 @@ def no_faces() -> Faces:
 def scales(height: int, width: int, policy: FacePolicy) -> list[float]:
     """Return the factors by which a picture is scaled for the image pyramid, the largest first.
 
-    The list is empty if the picture is too small for any face.
+    At the first factor, the smallest face to search for becomes as large as P-Net's field of view; the later factors
+    find larger faces. The list is empty if the picture is too small for any face.
+
+    Args:
+        height, width: size of the picture, pixels.
+        policy: the face policy, which sets the smallest face and the ratio of neighbouring factors.
     """
     short = float(min(height, width))
     if short < SHORTEST_SIDE:
@@ -64,7 +69,8 @@ def resize_pictures(pictures: "Tensor", size: tuple[int, int], how: str) -> "Ten
     Args:
         pictures: the pictures.
         size: new height and width.
-        how: `resize` of the face policy. On a CPU, `bilinear` on bytes is 15 times as fast as `area` on floats.
+        how: `area` or `bilinear` (`resize` of the face policy). On a CPU, `bilinear` on bytes is 15 times as fast as
+            `area` on floats.
     """
     from torch.nn.functional import interpolate
 
@@ -79,14 +85,16 @@ def normalise_pixels(pictures: "Tensor") -> "Tensor":
 def crop_boxes(
     pictures: "Tensor", boxes: "Tensor", owner: "Tensor", side: int, how: str
 ) -> tuple["Tensor", "Tensor"]:
-    """Crop n boxes from their pictures and prepare the crops for a network. Boxes outside the picture are skipped.
+    """Cut n boxes out of their pictures, and bring them to the size and value range that a network needs.
+
+    Boxes that lie outside the picture are skipped, so that m <= n crops result.
 
     Args:
         pictures: B pictures, [B, 3, height, width].
         boxes: corners x0, y0, x1, y1 of the n boxes in pixels, [n, 4].
         owner: index of the picture of each box, [n].
         side: side of the crops, pixels.
-        how: `resize` of the face policy.
+        how: `area` or `bilinear` (`resize` of the face policy).
 
     Returns:
         Two arrays: the m crops, [m, 3, side, side], and the index of the box of each crop, [m].
@@ -110,7 +118,11 @@ def crop_boxes(
 
 
 def run_in_chunks(network: "nn.Module", crops: "Tensor") -> list["Tensor"]:
-    """Return a network's output arrays for n crops [n, 3, side, side]. A few crops run at a time, to limit memory."""
+    """Run a network on n crops [n, 3, side, side], a few at a time to limit memory.
+
+    Returns:
+        The network's output arrays; the first axis of each counts the n crops.
+    """
     import torch
 
     size = CPU_CROPS if crops.device.type == "cpu" else GPU_CROPS
@@ -128,18 +140,30 @@ def to_squares(boxes: "Tensor") -> "Tensor":
 
 
 def shift_boxes(boxes: "Tensor", shifts: "Tensor") -> "Tensor":
-    """Return n boxes [n, 4] with moved corners. `shifts` [n, 4] are fractions of the box's width or height.
+    """Move the corners of n face boxes as a network proposes, and return the new boxes, [n, 4].
 
-    The width and height of a box include its last pixel.
+    Args:
+        boxes: corners x0, y0, x1, y1 in pixels, [n, 4].
+        shifts: how far to move each of the four values, as fractions of the box's width or height, [n, 4]. The width
+            and height include the last pixel (x1 - x0 + 1).
     """
     return boxes + shifts * (boxes[:, 2:] - boxes[:, :2] + 1).repeat(1, 2)
 
 
 def nms(boxes: "Tensor", scores: "Tensor", owner: "Tensor", overlap: float) -> "Tensor":
-    """Non-maximum suppression: return the indices of the boxes that are kept, the highest score first.
+    """Non-maximum suppression: of boxes that overlap, keep the one with the highest score.
 
-    A box is left out if a box of the same picture with a higher score overlaps it by more than `overlap` (intersection
-    over union). `owner` is the index of each box's picture.
+    A box is left out if its intersection over union with a better box that is kept, in the same picture, is more than
+    `overlap`.
+
+    Args:
+        boxes: corners x0, y0, x1, y1 of n boxes in pixels, [n, 4].
+        scores: scores of the boxes, [n].
+        owner: index of the picture of each box, [n].
+        overlap: largest intersection over union of two kept boxes.
+
+    Returns:
+        Indices of the kept boxes, the highest score first.
     """
     from torchvision.ops import batched_nms
 
@@ -149,10 +173,15 @@ def nms(boxes: "Tensor", scores: "Tensor", owner: "Tensor", overlap: float) -> "
 
 
 def suppress_covered(boxes: NDArray[np.float32], scores: NDArray[np.float32], overlap: float) -> list[int]:
-    """Return the indices of a picture's boxes that remain after boxes covered by a better box have been left out.
+    """Leave out boxes of a picture that a better box covers; return the indices of the others, the best first.
 
-    A box is covered if it shares an area with a box of a higher score, and this area is more than `overlap` times the
-    area of the smaller of the two boxes.
+    A box is covered if the area that it shares with a box of a higher score is more than `overlap` times the area of
+    the smaller of the two boxes.
+
+    Args:
+        boxes: corners x0, y0, x1, y1 of n boxes in pixels, [n, 4].
+        scores: scores of the boxes, [n].
+        overlap: largest shared area of two kept boxes, as a fraction of the smaller one.
     """
     low, high = boxes[:, :2], boxes[:, 2:]
     areas = np.prod(high - low + 1, axis=1)
@@ -169,10 +198,14 @@ def suppress_covered(boxes: NDArray[np.float32], scores: NDArray[np.float32], ov
 
 
 class FaceFinder:
-    """Detects faces as a face policy says, on a torch device.
+    """Detects faces in pictures with MTCNN.
 
     The faces of a picture depend slightly (up to 6e-5 pixels) on which other pictures are in the same call. To get
     equal bytes, pass the same pictures in the same calls.
+
+    Args:
+        policy: the face policy of params.yaml: smallest face, thresholds, image pyramid.
+        device: torch device.
 
     Raises:
         WeightsError: the weight files are absent or damaged.
@@ -197,9 +230,10 @@ class FaceFinder:
         self._pnet, self._rnet, self._onet = networks
 
     def find(self, images: Sequence[Image]) -> list[Faces]:
-        """Return the faces in each RGB picture [height, width, 3], the most probable first.
+        """Return the faces in each picture, the most probable first.
 
-        Pictures may have different sizes.
+        Args:
+            images: RGB pictures, uint8 [height, width, 3]; their sizes may differ.
         """
         found = [no_faces() for _ in images]
         groups: dict[tuple[int, int], list[int]] = defaultdict(list)
@@ -233,7 +267,11 @@ class FaceFinder:
         return [self._row(*(a[of == n] for a in arrays)) for n in range(len(images))]
 
     def _proposals(self, pictures: "Tensor", levels: Sequence[float]) -> tuple["Tensor", "Tensor"]:
-        """Run P-Net, the first network, at every scale of the image pyramid.
+        """Run P-Net, the first network, which proposes where faces may be, at every scale of the image pyramid.
+
+        Args:
+            pictures: B pictures of one size, [B, 3, height, width].
+            levels: factors by which the pictures are scaled for the pyramid.
 
         Returns:
             Two arrays: n squares that may contain a face, [n, 4], and the index of each square's picture, [n].
@@ -259,7 +297,12 @@ class FaceFinder:
         return to_squares(boxes + moves * (boxes[:, 2:] - boxes[:, :2]).repeat(1, 2)), owner[kept]
 
     def _refined(self, pictures: "Tensor", boxes: "Tensor", owner: "Tensor") -> tuple["Tensor", "Tensor"]:
-        """Run R-Net, the second network: keep the squares that it accepts, and move them to the faces.
+        """Run R-Net, the second network, which rejects most of P-Net's squares and moves the others to the faces.
+
+        Args:
+            pictures: B pictures of one size, [B, 3, height, width].
+            boxes: squares that may contain a face, [m, 4].
+            owner: index of each square's picture, [m].
 
         Returns:
             Two arrays: the n accepted squares, [n, 4], and the index of each square's picture, [n].
@@ -279,6 +322,11 @@ class FaceFinder:
     ) -> tuple["Tensor", "Tensor", "Tensor", "Tensor"]:
         """Run O-Net, the third network, which decides which squares contain a face and finds the facial points.
 
+        Args:
+            pictures: B pictures of one size, [B, 3, height, width].
+            boxes: squares that R-Net accepted, [m, 4].
+            owner: index of each square's picture, [m].
+
         Returns:
             Four arrays about the n accepted faces: boxes [n, 4], probabilities [n], points [n, 5, 2], and the index of
             each face's picture [n].
@@ -295,7 +343,13 @@ class FaceFinder:
         return shift_boxes(boxes, shifts), chances[passed, 1], points, owner
 
     def _row(self, boxes: Any, scores: Any, points: Any) -> Faces:
-        """Return the faces of one picture, without improbable faces and faces that a better box covers."""
+        """Return the faces of one picture, without improbable faces and without those that a better face covers.
+
+        Args:
+            boxes: corners of n faces in pixels, [n, 4].
+            scores: probabilities, [n].
+            points: facial points, [n, 5, 2].
+        """
         kept = suppress_covered(boxes, scores, 0.7)
         order = [n for n in kept if scores[n] >= self.policy.min_probability]
         return Faces(boxes[order], scores[order], points[order])

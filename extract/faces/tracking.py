@@ -1,7 +1,7 @@
-"""Track faces between detections: detect faces at regular times in a clip, and interpolate between these times.
+"""Track faces in a clip: interpolate them between pictures in which they were detected, to save detections.
 
-The regular times belong to the clip, not to an encoder. So the times of one encoder's pictures do not change the
-features of another encoder.
+Faces are detected at regular times in the clip. These times do not depend on the pictures that an encoder uses. So the
+pictures of one encoder do not change the features of another encoder.
 """
 
 from collections.abc import Sequence
@@ -21,17 +21,16 @@ Times = NDArray[np.float64]
 def interpolate_faces(
     grid_times: Sequence[float] | Times, grid_faces: Sequence[Faces], instants: Times
 ) -> list[Faces | None]:
-    """Return faces at any times, linearly interpolated between the detections before and after.
+    """Return the faces in a clip at any times, linearly interpolated between the detections before and after.
 
     Args:
         grid_times: times of the n pictures in which faces were detected; increasing, seconds, [n].
-        grid_faces: detections at these times, [n].
+        grid_faces: the faces detected in these pictures, n items.
         instants: m times for which faces are wanted, in any order, seconds, [m].
 
     Returns:
-        One item for each wanted time: the faces, the most probable first, or None if they cannot be interpolated. This
-        is so before the first and after the last detection, and where the faces of the detections before and after do
-        not match one to one.
+        For each wanted time the faces, the most probable first. None if the time lies before the first or after the
+        last detection, or if the faces detected before and after it do not match one to one.
     """
     times = np.asarray(grid_times, np.float64)
     pairs: dict[int, NDArray[np.intp] | None] = {}
@@ -54,14 +53,14 @@ def interpolate_faces(
 
 
 def match_boxes(first: NDArray[np.float32], second: NDArray[np.float32]) -> NDArray[np.intp] | None:
-    """Match the boxes of two pictures one to one by overlap. The boxes of a picture with n faces are an array [n, 4].
+    """Find out which face box in one picture belongs to which in another: boxes with an IoU of at least 0.5 match.
 
-    If a box overlaps enough with two boxes of the other picture, no match is certain. So faces that cross are not
-    tracked.
+    Args:
+        first, second: face boxes of the two pictures (corners x0, y0, x1, y1), [n, 4] and [m, 4].
 
     Returns:
-        For each box of the first picture the index of its match in the second; None unless every box has exactly one
-        match.
+        For each box of the first picture, the index of its match in the second picture, [n]. None if any box of either
+        picture has no match or several, for example because two people cross.
     """
     if len(first) != len(second):
         return None
@@ -82,9 +81,12 @@ def iou_matrix(first: NDArray[np.float32], second: NDArray[np.float32]) -> NDArr
 
 
 def blend(first: Faces, second: Faces, partner: NDArray[np.intp], share: float) -> Faces:
-    """Return faces interpolated between two detections, the most probable first.
+    """Return the n faces at a time between two detections, linearly interpolated, the most probable first.
 
-    `share` is a number in [0, 1]: 0 gives the first detection, 1 the second.
+    Args:
+        first, second: the n faces in the picture before and in the picture after this time.
+        partner: for each face of `first`, the index of the same face in `second`, [n].
+        share: where the time lies between the two pictures, from 0 (first) to 1 (second).
     """
 
     def on_the_way(a: NDArray[np.float32], b: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -29,14 +29,14 @@ OPPOSED: Final = "the channels are each other's opposite: the louder one is hear
 
 @dataclass(frozen=True)
 class SoundPiece:
-    """A piece of sound that the decoder returned in one call.
+    """A short stretch of decoded sound with all its channels, as the decoder returns it in one call.
 
     Attributes:
         samples: n samples per channel as coded in the file, [channels, n].
         rate: sampling rate, Hz.
-        begin: index of the first sample, counted at this rate from timestamp 0 of the file.
+        begin: position of the first sample: number of samples at this rate since timestamp 0 of the file.
         weights: weight of each channel in the mono mix, [channels].
-        scale: sample value that stands for 1.0.
+        scale: full scale of the sample format, by which samples are divided to lie in [-1, 1] (32768 for 16 bits).
     """
 
     samples: NDArray[Any]
@@ -47,11 +47,11 @@ class SoundPiece:
 
     @property
     def end(self) -> int:
-        """Index after the last sample, counted at this rate from timestamp 0 of the file."""
+        """Position after the last sample: number of samples at rate `rate` since timestamp 0 of the file."""
         return self.begin + int(self.samples.shape[1])
 
     def floats(self) -> FloatArray:
-        """Return the n samples of each channel scaled to [-1, 1], [channels, n]."""
+        """Return the samples as float32, scaled to [-1, 1], [channels, n]: n samples of each channel."""
         if self.scale == 1.0:
             return np.asarray(self.samples, np.float32)
         exact = np.float32 if self.samples.itemsize <= 2 else np.float64
@@ -62,7 +62,12 @@ class SoundPiece:
 
 
 def sound_between(pieces: Sequence[SoundPiece], start: float, end: float) -> list[SoundPiece]:
-    """Return the sound from `start` to `end` (exclusive), in seconds. Pieces without a gap between them are joined."""
+    """Cut the sound of a time span out of decoded pieces, and join pieces that have no gap between them.
+
+    Args:
+        pieces: decoded sound, in the order of the file.
+        start, end: limits of the time span, in seconds of the file's own timestamps; `end` is exclusive.
+    """
     runs: list[list[SoundPiece]] = []
     for piece in pieces:
         if piece.end <= start * piece.rate or piece.begin >= end * piece.rate:
@@ -88,14 +93,14 @@ def _follows(piece: SoundPiece, other: SoundPiece) -> bool:
 
 
 def sound_window(ref: MediaRef, facts: Probe, longest: float) -> tuple[float, float]:
-    """Return where the sound of a media reference starts and ends, in seconds of the file's own timestamps.
+    """Return where the sound of an utterance starts and ends in its file, in seconds of the file's own timestamps.
 
-    If the reference names no start, the result starts at minus infinity, so that sound before time 0 is included.
+    If `ref` names no start, the sound starts at minus infinity, so that sound before time 0 is included.
 
     Args:
-        ref: the media reference.
+        ref: the file, and the time range of the utterance in it.
         facts: properties of the file.
-        longest: largest length of the result, seconds.
+        longest: the sound is cut after this many seconds.
     """
     start = (ref.start or 0.0) + facts.origin
     end = min(float("inf") if ref.end is None else ref.end + facts.origin, start + longest)
@@ -103,12 +108,12 @@ def sound_window(ref: MediaRef, facts: Probe, longest: float) -> tuple[float, fl
 
 
 def sound_piece(frame: Any, tick: Fraction, after: SoundPiece | None) -> SoundPiece:
-    """Turn a decoded audio frame into a `SoundPiece`.
+    """Turn a frame from FFmpeg's audio decoder into a `SoundPiece`.
 
     Args:
-        frame: the frame.
+        frame: the frame: some successive samples of all channels.
         tick: unit of the frame's timestamps, seconds.
-        after: the previous piece; a frame without a timestamp follows directly after it.
+        after: the previous piece, or None; a frame without a timestamp is placed directly after it.
     """
     rate = frame.sample_rate
     if frame.pts is None:
@@ -127,10 +132,14 @@ def sound_piece(frame: Any, tick: Fraction, after: SoundPiece | None) -> SoundPi
 
 @functools.cache
 def downmix_weights(layout: str, channels: int) -> tuple[float, ...]:
-    """Return the weight of each channel in FFmpeg's mono mix, [channels].
+    """Return the weight of each channel when FFmpeg mixes all channels to mono, [channels].
 
-    The weights are normalised so that the mix cannot exceed full scale. Channels without a known position get equal
-    weights.
+    The weights are normalised so that the mix cannot exceed full scale. If FFmpeg knows no layout (left, right,
+    centre, ...) for this number of channels, all weights are equal.
+
+    Args:
+        layout: FFmpeg's name of the layout, for example `stereo` or `5.1`.
+        channels: number of channels.
     """
     if channels == 1:
         return (1.0,)
@@ -163,14 +172,14 @@ def _default_layout(channels: int) -> str:
 
 
 def mix_down(pieces: Sequence[SoundPiece]) -> tuple[list[tuple[int, FloatArray]], bool]:
-    """Mix the pieces down to one channel.
+    """Mix the channels of decoded sound to one channel.
 
     If the two channels of a stereo recording cancel each other (as when one plug is wired with reversed polarity), they
     are not mixed: only the louder channel is used.
 
     Returns:
-        Two things: the mono sound as a list of (rate in Hz, n samples [n]), with a new item where the rate changes; and
-        whether the channels cancelled each other.
+        Two things: the mono sound, and whether the channels cancelled each other. The sound is a list of (sampling
+        rate in Hz, n samples [n]). It has one item if the rate never changes, and a new one after each change.
     """
     floats = [p.floats() for p in pieces]
     parts = [(p.rate, _mix(p.weights, f)) for p, f in zip(pieces, floats, strict=True)]
@@ -207,7 +216,12 @@ def _mix(weights: Sequence[float], channels: FloatArray) -> FloatArray:
 
 
 def resampled(runs: Sequence[tuple[int, FloatArray]], target: int) -> FloatArray:
-    """Resample sounds, given as (rate in Hz, n samples [n]), to one rate (`target`, Hz) and join them to one sound."""
+    """Resample successive mono sounds to one sampling rate and join them to one array of samples.
+
+    Args:
+        runs: for each sound, its sampling rate in Hz and its n samples, [n].
+        target: sampling rate of the result, Hz.
+    """
     return np.concatenate([np.empty(0, np.float32), *(resample(sound, rate, target) for rate, sound in runs)])
 
 

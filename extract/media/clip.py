@@ -1,7 +1,7 @@
 """Read pictures and sound from media files. One pass over a file reads all requested time spans.
 
-Every problem with a file becomes a `Missing` with a reason and FFmpeg's own message. If a clip holds less than
-requested, and the end of the file does not explain it, a note says so. Bad media raise no other exception.
+A damaged file raises no exception. Instead, its clip says why pictures or sound are missing: a `Missing` holds a reason
+and FFmpeg's own message. If only some of the pictures or of the sound could be decoded, a note in the clip says so.
 """
 
 import functools
@@ -42,7 +42,13 @@ Notes = dict[PictureRequest | str, str]
 
 @dataclass(frozen=True)
 class Span:
-    """A time span of a file and what is requested from it: kinds of pictures, and sampling rates of the sound in Hz."""
+    """A time span of a file, usually an utterance, and what to read from it.
+
+    Attributes:
+        ref: the file, with the start and end of the span.
+        pictures: requests for pictures (how many, chosen how, at which size); empty reads none.
+        rates: sampling rates in Hz at which the sound is returned; empty reads no sound.
+    """
 
     ref: MediaRef
     pictures: tuple[PictureRequest, ...] = ()
@@ -54,12 +60,12 @@ class Clip:
     """The pictures and the sound of a time span, or the reasons why they are missing.
 
     Attributes:
-        pictures: kind of pictures -> frames in order of time.
+        pictures: request for pictures -> its frames in order of time.
         sounds: sampling rate in Hz -> n mono samples in [-1, 1], [n].
         no_pictures: why there are no pictures; None if there are some, or none were requested.
         no_sound: why there is no sound; None if there is some, or none was requested.
-        undecoded: kinds of pictures of which none could be decoded, although there are some of another kind -> why.
-        notes: what differs from the request. The key is a kind of pictures, or `visual` or `audio` for the modality.
+        undecoded: request for pictures that gave no picture, while another request gave some -> why.
+        notes: what was lost, in words. The key is the request for pictures, or the modality (`visual`, `audio`).
     """
 
     pictures: dict[PictureRequest, tuple[Frame, ...]] = field(default_factory=dict)
@@ -77,11 +83,12 @@ class Clip:
 
 
 def read_spans(path: Path, spans: Sequence[Span], limits: Limits) -> list[Clip]:
-    """Read pictures and sound of several time spans of one file. The result is the same as for each span alone.
+    """Read pictures and sound of several time spans of one file, with the same result as for each span alone.
 
-    The picture at a time is the one on screen then: the last that began at or before this time. Only the first
-    `limits.duration` seconds of a longer span are used. From a damaged file, everything that can be decoded is
-    returned. Sound is mixed down from all channels at its native rate and resampled once for each requested rate.
+    - Of a span longer than `limits.duration` seconds, only the beginning is used.
+    - A request asks for pictures at certain times. It gets the picture that is on screen at each of them.
+    - Sound is mixed to mono at its native sampling rate, and resampled once for each requested rate.
+    - From a damaged file, everything that can be decoded is returned.
 
     Returns:
         One clip for each span, in the order of the spans.
@@ -101,7 +108,7 @@ def read_clips(
         path: path of the file.
         spans: the time spans and what is requested from each.
         limits: limits of time, pixels and memory.
-        tick: called repeatedly while the file is read.
+        tick: function that is called often while the file is read, for example to show that the process is alive.
     """
     left = dict(enumerate(spans))
     try:
@@ -120,7 +127,20 @@ def read_clips(
 def _read_sound_only(
     path: Path, spans: Mapping[int, Span], limits: Limits, missing: Missing, tick: Tick
 ) -> Iterator[tuple[int, Clip]]:
-    """Read only the sound of spans, after reading their pictures took too long. Sound has a time limit of its own."""
+    """Read only the sound of time spans, after reading pictures and sound together took too long.
+
+    The sound gets a new time limit.
+
+    Args:
+        path: path of the file.
+        spans: index -> span that is still to be read.
+        limits: limits of time, pixels and memory.
+        missing: the reason that the clips give for their missing pictures.
+        tick: function that is called often while the file is read.
+
+    Yields:
+        Index of the span, and its clip.
+    """
     numbers = list(spans)
     without = [replace(span, pictures=()) for span in spans.values()]
     for n, clip in read_clips(path, without, limits, tick):
@@ -142,9 +162,10 @@ def _read(path: Path, spans: Sequence[Span], limits: Limits, tick: Tick) -> Iter
 
 @functools.cache
 def _probes_of_process() -> dict[tuple[Path, tuple[int, ...]], Probe]:
-    """Return this process's cache of the properties of files, which holds the files that were read most recently.
+    """Return this process's memory of file properties, so that a long recording is indexed only once.
 
-    Thanks to this cache, a long recording is indexed only once.
+    Returns:
+        (path; size, date and inode of the file) -> properties and packet index. Only the last four files are kept.
     """
     return {}
 
@@ -163,12 +184,13 @@ class _SpanRequest:
     Attributes:
         number: index of the span in the list of requested spans.
         span: the requested span.
-        chosen: kind of pictures -> times at which the requested pictures begin.
-        expected: kind of pictures -> number of pictures that there should be.
-        sound_interval: start and end of the sound in the file's own timestamps; None if no sound is requested or the
-            file has none.
-        no_pictures, no_sound: why there are no pictures, or no sound; None otherwise.
-        end: when the span is completely read, seconds from the start of the file; spans are returned in this order.
+        chosen: request for pictures -> times at which its pictures begin, seconds from the start of the file.
+        expected: request for pictures -> number of pictures that it gives if none is lost.
+        sound_interval: start and end of the sound, in seconds of the file's own timestamps; None if no sound is
+            requested or the file has none.
+        no_pictures, no_sound: why the file cannot give pictures, or sound; None if it can or none is requested.
+        end: time at which the last requested picture or sound lies, seconds from the start of the file; a span that
+            ends earlier is returned earlier.
     """
 
     number: int
@@ -182,7 +204,7 @@ class _SpanRequest:
 
     @property
     def filters(self) -> list[tuple[PictureFilter, Times]]:
-        """Size and crop of each kind of pictures, with the times at which its requested pictures begin, seconds."""
+        """For each request for pictures: its size and crop, and the times at which its pictures begin, seconds."""
         return [(picture_filter_of(kind, self.span.ref), times) for kind, times in self.chosen.items()]
 
     @property
@@ -209,7 +231,11 @@ def _span_request(number: int, span: Span, facts: Probe, limits: Limits) -> _Spa
 
 
 def _choose(span: Span, facts: Probe, limits: Limits) -> tuple[Chosen, dict[PictureRequest, int]]:
-    """Return when the requested pictures of a span begin, and how many pictures there should be.
+    """Choose which pictures of a file a time span needs.
+
+    Returns:
+        Two dictionaries by request for pictures: the times at which its pictures begin, in seconds from the start of
+        the file; and the number of pictures that it gives if none is lost.
 
     Raises:
         Missing: the span has no pictures, or they would take too much memory.
@@ -290,7 +316,13 @@ class _SpanReader:
         return Clip(pictures, sounds, no_pictures, no_sound, undecoded if pictures else {}, notes)
 
     def _note_early_end(self, ref: MediaRef, got: Mapping[str, bool], notes: Notes) -> None:
-        """Add a note if a span goes beyond the real end of a file that is shorter than its header states."""
+        """Add to `notes` where the file ends, if it is shorter than its header states and the span goes beyond its end.
+
+        Args:
+            ref: the file and the time span.
+            got: modality (`visual`, `audio`) -> whether anything of it was read; only then a note is added.
+            notes: the notes of the clip, changed in place.
+        """
         facts = self._recording.facts
         ends = {"visual": ("video", facts.pictures_end), "audio": ("audio", facts.sound_end)}
         for modality in (modality for modality, some in got.items() if some):
@@ -302,7 +334,12 @@ class _SpanReader:
     def _pictures(
         self, request: _SpanRequest, notes: Notes
     ) -> tuple[dict[PictureRequest, tuple[Frame, ...]], dict[PictureRequest, Missing]]:
-        """Return the pictures of each kind of which some could be decoded, and why there are none of the others."""
+        """Return the decoded pictures of a time span, and add to `notes` where some are lost.
+
+        Returns:
+            Two dictionaries by request for pictures: its decoded pictures, if there are any; otherwise the reason why
+            there are none.
+        """
         every = {kind: self._frames(request, kind, times) for kind, times in request.chosen.items()}
         found = {kind: frames for kind, frames in every.items() if frames}
         for kind, frames in found.items():
@@ -334,7 +371,12 @@ class _SpanReader:
         return {rate: resampled(runs, rate) for rate in request.span.rates}
 
     def _check_sound(self, wanted: Window, pieces: Sequence[SoundPiece], notes: Notes) -> None:
-        """Compare the duration of the decoded sound with the duration that the packets state; note a loss.
+        """Add to `notes` how many seconds of sound were decoded, if the file's packets announce clearly more.
+
+        Args:
+            wanted: start and end of the requested sound, in seconds of the file's own timestamps.
+            pieces: the decoded sound within these limits.
+            notes: the notes of the clip, changed in place.
 
         Raises:
             Missing: the span has no sound at all.

@@ -1,6 +1,6 @@
-"""Open media files with FFmpeg's libraries (PyAV) and translate their errors into reasons.
+"""Open media files with FFmpeg's libraries (PyAV) and translate FFmpeg's errors into reasons why a feature is missing.
 
-If FFmpeg rejects the *data*, the reason is final: the file is unreadable. After a timeout, lack of memory, or any other
+If FFmpeg rejects the *data*, the file counts as unreadable for good. After a timeout, lack of memory, or any other
 error (a disk, a library, a bug in ercache), the next run tries the file again.
 """
 
@@ -56,7 +56,7 @@ class Deadline:
 
     Args:
         seconds: time allowed from now on, wall clock.
-        tick: called on every check of the limit.
+        tick: function that every `check` calls, for example to show that the process is alive.
     """
 
     def __init__(self, seconds: float, tick: Callable[[], None] = lambda: None) -> None:
@@ -70,7 +70,7 @@ class Deadline:
 
     @contextmanager
     def paused(self) -> Iterator[None]:
-        """Stop the clock during the `with` block, for example while another function uses the data."""
+        """Stop the clock during the `with` block, for example while the caller works on a clip that was read."""
         began = time.monotonic()
         yield
         self._deadline += time.monotonic() - began
@@ -88,7 +88,7 @@ class Deadline:
 
 
 class ErrorLog:
-    """FFmpeg's last error messages about a file, without memory addresses.
+    """FFmpeg's last error messages about a file, for the reason that a failed clip gives.
 
     Attributes:
         ended_by: FFmpeg's message if it could not read the file to the end; empty otherwise.
@@ -111,11 +111,11 @@ class ErrorLog:
         return bool(self.logs)
 
     def trim(self) -> None:
-        """Keep only the last messages, because a damaged file of several hours produces millions."""
+        """Forget all but the last eight messages, because a damaged file of several hours produces millions."""
         del self.logs[:-8]
 
     def text(self) -> str:
-        """Return the last messages in one line; empty when there are none."""
+        """Return up to three of the last messages in one line; empty when there are none."""
         messages = dict.fromkeys(f"{name}: {words.strip()}" for _, name, words in self.logs[-8:])
         return "; ".join(list(messages)[-3:])[:500]
 
@@ -124,11 +124,11 @@ class ErrorLog:
 def open_media(
     path: Path, limits: Limits, tick: Callable[[], None] = lambda: None
 ) -> Iterator[tuple[Callable[[], Any], Deadline, ErrorLog]]:
-    """Context manager in which one file may be read.
+    """Context manager for reading one media file: it limits the time, and turns errors into `Missing`.
 
     Yields:
-        A function that opens the container (anew on each call, because not every file can be rewound), the time limit
-        for the file, and FFmpeg's error log.
+        Three things: a function that opens the file (anew on each call, because not every file can be rewound); the
+        time limit for the file; and FFmpeg's error log.
 
     Raises:
         Missing: the file is not a readable media file, or something failed inside the `with` block.
@@ -152,7 +152,7 @@ def open_media(
 
 
 def _open(path: Path, options: dict[str, str], deadline: Deadline) -> Any:
-    """Open a container and read far enough to know the format of all its streams."""
+    """Open a media file with FFmpeg, and read far enough to know the format of all its video and audio streams."""
 
     def opened(file: Any, every: dict[str, str]) -> Any:
         return av.open(file, container_options=every, metadata_errors="replace", timeout=deadline.seconds)
@@ -188,14 +188,18 @@ def is_known(stream: Any) -> bool:
 
 
 def is_discarded(stream: Any) -> bool:
-    """Return whether the packets of a stream are left out, because its damaged header would cost the other streams."""
+    """Return whether FFmpeg leaves out a stream, because its damaged header would stop the reading of all streams."""
     return bool(stream.discard is av.stream.Discard.all)
 
 
 def check_disk(path: Path, error: av.error.FFmpegError) -> None:
-    """Find the cause of FFmpeg's "input/output error": read the file to its end to see if the disk is broken.
+    """After FFmpeg's "input/output error", read the whole file to see whether the disk is broken.
 
-    If the file can be read to its end, this function returns: the disk is not the cause, but the file is incomplete.
+    If this works, the file itself is incomplete, and nothing is raised. After any other error, nothing is done.
+
+    Args:
+        path: path of the file.
+        error: FFmpeg's error.
 
     Raises:
         OSError: the file cannot be read, because the disk is broken.
@@ -208,7 +212,11 @@ def check_disk(path: Path, error: av.error.FFmpegError) -> None:
 
 @contextmanager
 def errors_as_missing(deadline: Deadline | None = None, error_log: ErrorLog | None = None) -> Iterator[None]:
-    """Turn any exception of the `with` block into a `Missing` with a reason.
+    """Turn any exception of the `with` block into a `Missing`, which says why a file could not be read.
+
+    Args:
+        deadline: time limit of the file; if it has passed, the reason is `TIMEOUT`. None sets no limit.
+        error_log: FFmpeg's messages, which are added to the exception's own text; None adds none.
 
     Raises:
         Missing: in place of the original exception.
@@ -224,11 +232,11 @@ def errors_as_missing(deadline: Deadline | None = None, error_log: ErrorLog | No
 
 
 def missing_from_error(error: BaseException, error_log: str = "") -> Missing:
-    """Translate an exception of a library into a `Missing`.
+    """Return a `Missing` for an exception: out of memory, timeout, unreadable data, or else the reason `FAULT`.
 
     Args:
         error: the exception.
-        error_log: earlier messages of FFmpeg, which are added to the exception's own text.
+        error_log: earlier messages of FFmpeg, which are added to the exception's own text; may be empty.
     """
     words = error_text(error) if not error_log else f"{error_text(error)} ({error_log})"
     if isinstance(error, MemoryError | av.error.MemoryError):
@@ -243,7 +251,7 @@ def missing_from_error(error: BaseException, error_log: str = "") -> Missing:
 def is_data_error(error: BaseException) -> bool:
     """Return whether an error is caused by the data of the file, not by the machine or by ercache.
 
-    An "input/output error" counts as caused by the data; `check_disk` has excluded a broken disk before.
+    An "input/output error" counts as caused by the data. So call `check_disk` first, which finds a broken disk.
     """
     return isinstance(error, av.error.FFmpegError) and error.errno not in _SYSTEM_ERRNOS
 
@@ -251,10 +259,18 @@ def is_data_error(error: BaseException) -> bool:
 def demuxed(container: Any, streams: Sequence[Any], deadline: Deadline, error_log: ErrorLog) -> Iterator[Any]:
     """Yield the non-empty packets of some streams, in the order of the file.
 
-    Like the ffmpeg command, this tries again when no packet is ready, skips a stream that appears only after the
-    streams were chosen, and goes on without a stream whose damaged header would cost the other. If FFmpeg cannot read
-    the rest of a damaged file, no more packets follow, as at the end of a file; `error_log.ended_by` then holds its
-    message.
+    Damaged files are read as the ffmpeg command reads them:
+
+    - When no packet is ready, reading is tried again.
+    - A stream that appears only after the streams were chosen is skipped.
+    - If the damaged header of one stream stops FFmpeg, the other streams are read without this one.
+    - If FFmpeg cannot read the rest of the file, the packets end here. Its message is put into `error_log.ended_by`.
+
+    Args:
+        container: the open file.
+        streams: the streams whose packets are wanted.
+        deadline: time limit for the file.
+        error_log: FFmpeg's error messages.
 
     Raises:
         Missing: reading took too long (reason `TIMEOUT`).
@@ -293,7 +309,11 @@ def demuxed(container: Any, streams: Sequence[Any], deadline: Deadline, error_lo
 
 
 def _discard_unknown(streams: Sequence[Any]) -> bool:
-    """Discard the streams whose format is unknown, if others are known; return whether any was discarded."""
+    """Make FFmpeg leave out the streams whose format it does not know, but not if this would be all streams.
+
+    Returns:
+        Whether a stream was left out.
+    """
     unknown = [s for s in streams if not (is_known(s) or is_discarded(s))]
     if len(unknown) == len(streams):
         return False

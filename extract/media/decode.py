@@ -1,8 +1,8 @@
 """Decode only the requested pictures and sound of a file, in one pass.
 
-The packet of a requested picture is found by the time at which the picture begins. Decoding starts at the last earlier
-packet that can be decoded alone (a key packet). Packets between requests are skipped, or a seek jumps over them where
-that is faster.
+A requested picture is given by the time at which it begins. To get it, decoding starts at the last packet before it
+that can be decoded alone (a key packet). Packets that no requested picture or sound needs are not decoded. A seek jumps
+over a long run of them if the file allows it.
 """
 
 import re
@@ -44,9 +44,9 @@ class DecodeRequest:
     """What to decode from a file.
 
     Attributes:
-        pictures: filter (size and crop) -> times at which the pictures begin, seconds from the start of the file,
-            sorted.
-        windows: intervals of sound, seconds of the file's own timestamps.
+        pictures: wanted size and crop -> times at which the wanted pictures begin, seconds from the start of the
+            file, sorted.
+        windows: start and end of each wanted stretch of sound, in seconds of the file's own timestamps.
     """
 
     pictures: Mapping[PictureFilter, Times] = field(default_factory=dict)
@@ -54,7 +54,12 @@ class DecodeRequest:
 
 
 def packet_numbers_of_pictures(packets: Packets, times: Times) -> list[int]:
-    """Return the indices of the packets whose pictures are displayed from the given times on."""
+    """Return, for each time, the index of the packet whose picture begins then.
+
+    Args:
+        packets: the video packets of the file.
+        times: times at which pictures begin, seconds from the start of the file.
+    """
     begins = np.where(packets.shown, packets.begins, np.nan)
     order = np.argsort(begins, kind="stable")  # NaN last
     ranks = np.searchsorted(begins[order], times - 1e-9)
@@ -62,7 +67,12 @@ def packet_numbers_of_pictures(packets: Packets, times: Times) -> list[int]:
 
 
 def ranges_of_pictures(packets: Packets, times: Times) -> PacketRanges:
-    """Return which packets must be decoded to get the pictures that begin at the given times."""
+    """Return which packets must be decoded to get some pictures: for each, a range from a key packet to just after it.
+
+    Args:
+        packets: the video packets of the file.
+        times: times at which the pictures begin, seconds from the start of the file.
+    """
     keys = np.flatnonzero(packets.keys & ~np.isnan(packets.begins))
     begins = packets.begins[keys]
     # A key serves pictures shown after it. If its own picture is complete only at the next key (intra refresh), it
@@ -81,6 +91,11 @@ def ranges_of_sound(packets: Packets, windows: Sequence[Window], origin: float) 
     """Return which packets must be decoded to get some intervals of sound.
 
     If the start of any packet is unknown, or the starts are not in order, all packets are decoded.
+
+    Args:
+        packets: the audio packets of the file.
+        windows: start and end of each interval, in seconds of the file's own timestamps.
+        origin: the file's first timestamp, seconds.
     """
     begins = packets.begins
     if np.isnan(begins).any() or (np.diff(begins) < 0).any():
@@ -106,18 +121,20 @@ def is_packed(stream: Any) -> bool:
 
 
 class PackedPictureTimes:
-    """Gives decoded pictures of a packed MPEG-4 stream (see `is_packed`) the times at which they begin.
+    """Sets the times at which the pictures of a packed MPEG-4 stream (see `is_packed`) begin.
 
-    This is necessary because the decoder returns each picture only after the packet of the next one.
+    The decoder sets wrong times, because it returns each picture only after the packet of the next picture.
     """
 
     def __init__(self) -> None:
         self._times: list[int] = []
 
     def set_times(self, packet: Any, frames: Sequence[Any]) -> None:
-        """Set the times of the frames that the decoder returned for a packet, or at the end of the stream (None).
+        """Give decoded frames the earliest packet times that no frame has got yet.
 
-        The frames get the earliest times that are not used yet.
+        Args:
+            packet: the packet that was just decoded; None at the end of the stream.
+            frames: the frames that the decoder returned for it; their times are changed in place.
         """
         if packet is not None and packet.pts is not None:
             self._times = sorted([*self._times, packet.pts])[-2:]
@@ -137,7 +154,8 @@ class DecodingPass:
         limits: limits for one clip; the time limit is extended in proportion to the amount to decode.
 
     Attributes:
-        images: filter (size and crop) -> time -> decoded picture; the caller deletes the pictures that it has used.
+        images: size and crop -> time at which a picture begins -> the decoded picture. The caller deletes the
+            pictures that it has used.
         pieces: decoded sound in the order of the file; the caller deletes the pieces that it has used.
         decoded_until: kind (`video`, `audio`) -> time up to which everything has been decoded: for `video` in seconds
             from the start of the file, for `audio` in the file's own timestamps; infinite when decoding has ended.
@@ -167,7 +185,11 @@ class DecodingPass:
         self._slack = min(0.001, float(self._ticks.get("video", 1)) / 4)
 
     def run(self) -> Iterator[None]:
-        """Decode the recording; yield after each packet, so that the caller can take new pictures and sound."""
+        """Decode the recording packet by packet.
+
+        Yields:
+            None after each packet, so that the caller can take new pictures and sound from `images` and `pieces`.
+        """
         recording = self._recording
         recording.deadline.extend(
             self._limits.seconds * max(0.0, self._seconds_to_decode() / NOMINAL_SECONDS - 1)
@@ -196,7 +218,8 @@ class DecodingPass:
     def _context(self, stream: Any) -> Any:
         """Open the decoder of a stream.
 
-        Call this before choosing what the decoder skips, because some decoders fix this choice when they open.
+        Call this before setting which frames the decoder skips. Some decoders read this setting only when they open,
+        and would then skip such frames in the whole file.
         """
         context = stream.codec_context
         if context.name in NEVER_FLUSHED:  # a seek of the container would flush the container's own decoder
@@ -225,7 +248,7 @@ class DecodingPass:
                 self._last_number[kind] = -1
 
     def _seconds_to_decode(self) -> float:
-        """Return how many seconds of media must be decoded in total."""
+        """Return how many seconds of video or of sound must be decoded: the larger of the two sums."""
         packets = {"video": self._facts.video, "audio": self._facts.audio}
         lengths = [0.0]
         for kind, ranges in self._ranges.items():
@@ -249,13 +272,19 @@ class DecodingPass:
         return packet
 
     def _skip_mode(self, number: int) -> str:
-        """Return FFmpeg's skip mode for a packet: skip nothing if its picture is requested or the file is damaged."""
+        """Return FFmpeg's name for the frames that the decoder may skip at a packet.
+
+        `DEFAULT` skips none: the packet's picture is requested, or the file is damaged. `NONREF` skips the picture
+        if no other picture needs it.
+        """
         return "DEFAULT" if number in self._pictures or self._recording.error_log else "NONREF"
 
     def _decode(self, kind: str, packet: Any) -> None:
-        """Decode a packet; None gets the frames that are still inside the decoder.
+        """Decode a packet, and keep its sound or its requested pictures. Data that the decoder rejects are skipped.
 
-        Rejected data are skipped, as in ffmpeg.
+        Args:
+            kind: `video` or `audio`.
+            packet: the packet; None takes out the frames that are still inside the decoder.
         """
         self._recording.error_log.trim()
         context = self._contexts[kind]

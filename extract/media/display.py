@@ -1,7 +1,9 @@
-"""Correct when pictures are displayed, where the file's display times contradict its decoding times.
+"""Find damaged display times of pictures in a video file, and replace them by right ones.
 
-In a sane file, the display times are the decoding times plus one delay, in another order. So a picture whose display
-time is damaged belongs where the others leave a place free. Display times are counted in ticks, the unit of a stream.
+A packet states when its picture is decoded and when it is displayed. In an undamaged file, the display times are the
+decoding times plus a constant delay, in another order. So if each decoding time plus the delay is seen as a place for
+one picture, a picture with a damaged display time belongs to a place that the other pictures leave free. The file
+counts times in ticks, a unit of its own.
 """
 
 from bisect import bisect_left
@@ -38,8 +40,8 @@ def display_shift(
 ) -> Times:
     """Return how many seconds to add to the display time of each of a stream's n packets, [n].
 
-    Usually this is `shift`. But where a picture's display time contradicts its decoding time, it is set to a place
-    that the other pictures leave free.
+    Usually this is `shift`. But a display time that contradicts the packet's decoding time is replaced: the picture
+    gets a time at which no other picture is displayed.
 
     Args:
         pts: display times in ticks, `NO_TIME` where missing, [n].
@@ -47,7 +49,7 @@ def display_shift(
         shift: how many seconds are added to the decoding time of each packet, [n].
         tick: length of a tick, seconds.
         last: time by which the whole file has been displayed, seconds.
-        single: packets that cannot have the display time of another, [n].
+        single: whether no other packet can have the same display time, bool [n].
     """
     both = (pts != NO_TIME) & (dts != NO_TIME)
     wrong = _contradicted(pts, dts, both, shift, tick, last) if both.any() else both
@@ -60,16 +62,19 @@ def display_shift(
 
 
 def apart(pts: Ticks, shift: Times, tick: float, single: NDArray[np.bool_]) -> Times:
-    """Return the seconds that are added to display times, changed so that no two pictures come to lie at one time.
+    """Change the corrections of display times so that no two pictures are displayed at the same time.
 
-    They are moved one tick apart. Packets with the same time in the file keep one time, because such a packet stands
-    in the file twice, unless the container excludes this.
+    Pictures that would coincide are moved one tick apart. But two packets with the same display time in the file may be
+    one packet that is stored twice; they keep a common time, unless `single` says otherwise.
 
     Args:
-        pts: display times in ticks, `NO_TIME` where missing, [n].
-        shift: how many seconds are added to each, [n].
+        pts: display times of n packets in ticks, `NO_TIME` where missing, [n].
+        shift: how many seconds are added to each display time, [n].
         tick: length of a tick, seconds.
-        single: packets that cannot stand in the file twice, [n].
+        single: whether the file format excludes that the packet is stored twice, bool [n].
+
+    Returns:
+        How many seconds to add to each display time, [n].
     """
     steps = ticks_of(shift, tick)
     if not steps.any() and len(np.unique(pts[single])) == single.sum():
@@ -86,10 +91,10 @@ def apart(pts: Ticks, shift: Times, tick: float, single: NDArray[np.bool_]) -> T
 def _contradicted(
     pts: Ticks, dts: Ticks, both: NDArray[np.bool_], shift: Times, tick: float, last: float
 ) -> NDArray[np.bool_]:
-    """Return which packets have a display time that their decoding time does not allow, bool [n].
+    """Return which of n packets have a display time that their decoding time does not allow, bool [n].
 
-    Display time and decoding time normally differ by a constant. Much more is allowed only for a picture that stands
-    still. Much less is never allowed: no picture is displayed before it is decoded.
+    Display time minus decoding time is normally a constant. It may be much larger only for a picture that stays on
+    screen for long. It may never be much smaller, because no picture is displayed before it is decoded.
     """
     difference = np.where(both, (pts - dts) * tick, 0.0)
     usual = float(np.median(difference[both]))
@@ -113,9 +118,10 @@ def _contradicted(
 def _coinciding(
     pts: Ticks, dts: Ticks, which: NDArray[np.bool_], shift: Times, tick: float
 ) -> NDArray[np.bool_]:
-    """Return which of some packets have the display time of another one and belong elsewhere, bool [n].
+    """Return which packets must get another display time, because two packets have the same one, bool [n].
 
-    If the nearest free place is later, the packets that are decoded later belong there, otherwise those before.
+    Of the two, the one that is decoded later must change if the nearest free display time is later; otherwise the other
+    one. Only the packets that `which` marks, bool [n], are compared.
     """
     found = np.zeros(len(pts), bool)
     numbers = np.flatnonzero(which)
@@ -134,13 +140,21 @@ def _coinciding(
 
 
 def _steps_to(places: NDArray[np.intp], count: int) -> NDArray[np.int64]:
-    """Return how many packets after each of `count` packets the next of some sorted places is, [count]."""
+    """Return, for each of `count` packets, how many packets later the next one of `places` is, [count].
+
+    Args:
+        places: indices of some packets, sorted.
+        count: number of packets.
+    """
     following = np.append(places, 2 * count + _MAX_LATE_GUESS)
     return np.asarray(following[np.searchsorted(places, np.arange(count))] - np.arange(count), np.int64)
 
 
 def _decoded_later(decoded: Times, distance: int) -> Times:
-    """Return when the packet at a distance after each packet is decoded, seconds; NaN beyond the end."""
+    """Return, for each of n packets, the decoding time of the packet `distance` places after it, seconds, [n].
+
+    It is NaN where there is no such packet.
+    """
     return np.append(decoded, np.full(distance, np.nan))[distance:]
 
 
@@ -152,12 +166,16 @@ def _places(
     shift: Times,
     tick: float,
 ) -> Times:
-    """Return display times for the m packets whose own are wrong, seconds, [m].
+    """Return new display times for the m packets whose own display times are wrong, seconds, [m].
 
-    If the correction of the next right packet makes the packet's own time fit, this is its time; so it is if that of
-    the right packet before makes it one of the free places. Each of the others gets the free place next to where it
-    would usually be displayed. Packets that follow each other, and whose display times are near each other, keep the
-    order of these times.
+    A free place is a time at which a picture should be displayed but none is. A packet's usual time is its decoding
+    time plus the usual delay. The first of these rules that applies gives the new time:
+
+    1. the packet's own time, with the correction of the next right packet, is free and near its usual time;
+    2. the packet's own time, with the correction of the right packet before it, is a free place;
+    3. the free place that is nearest to the packet's usual time.
+
+    By rule 3, neighbouring packets with similar display times keep the order of these times.
     """
     decoded, own = dts * tick + shift, np.asarray(pts * tick, np.float64)
     right = both & ~wrong
@@ -180,15 +198,15 @@ def _places(
 
 
 def _free_slots(decoded: Times, some: Times, shown: Times, more: Times = _NONE) -> Times:
-    """Return the places that pictures leave free, seconds, sorted.
+    """Return the times at which a picture should be displayed but none is, seconds, sorted.
 
-    These are the decoding times plus the usual delay, where no picture is displayed.
+    A picture should be displayed at each decoding time plus the usual delay.
 
     Args:
         decoded: decoding times of all pictures, seconds.
         some: decoding times of the n pictures whose display times are right, seconds, [n].
-        shown: these display times, seconds, [n].
-        more: other display times that are taken, seconds.
+        shown: display times of these n pictures, seconds, [n].
+        more: other times at which a picture is displayed, seconds.
     """
     delay = float(np.median(np.sort(shown) - np.sort(some))) if len(shown) else 0.0
     slots = np.sort(decoded) + delay
@@ -204,10 +222,18 @@ def _fitting(
     period: float,
     before: bool,
 ) -> Times:
-    """Return the own times of the m wrong packets with the correction of a right one, seconds; NaN where it is unfit.
+    """Correct the display times of the m wrong packets like those of a right packet beside them, seconds, [m].
 
-    The right one is the next, or the one `before`. A time fits if it is near the wanted time and no right packet is
-    displayed then, [m].
+    The result is NaN where this gives no plausible time: it must be near the wanted time, and no right packet may be
+    displayed then.
+
+    Args:
+        own: display times of all n packets as the file states them, seconds, [n].
+        shift: seconds that are added to the times of each packet, [n].
+        right, wrong: which packets have a right, or a wrong, display time, bool [n].
+        wanted: usual display times of the m wrong packets, seconds, [m].
+        period: usual time from one packet to the next, seconds.
+        before: use the right packet before each wrong one instead of the one after it.
     """
     numbers = np.flatnonzero(right)
     if not len(numbers):
@@ -219,18 +245,29 @@ def _fitting(
 
 
 def _period(decoded: Times) -> float:
-    """Return the usual time from one packet to the next, seconds."""
+    """Return the median time from one packet to the next, seconds; 0.04 if there is only one packet.
+
+    Args:
+        decoded: decoding times of the packets, seconds, in any order.
+    """
     steps = np.diff(np.sort(decoded))
     return float(np.median(steps)) if len(steps) else 0.04
 
 
 def _rounding(period: float) -> float:
-    """Return by how many seconds the times of a picture may differ from what is usual without being wrong."""
+    """Return by how many seconds a picture's display time may differ from the usual one and still count as right.
+
+    Args:
+        period: usual time from one packet to the next, seconds.
+    """
     return max(BACKWARD_JUMP, _MAX_LATE_GUESS * period)
 
 
 def _distance(times: Times, others: Times) -> Times:
-    """Return how far each time is from the nearest of other, sorted times."""
+    """Return the distance of each of n times from the nearest of some other times, seconds, [n].
+
+    The other times are sorted; if there are none, the distance is infinite.
+    """
     if not len(others):
         return np.full(len(times), np.inf)
     after = np.minimum(np.searchsorted(others, times), len(others) - 1)
@@ -239,9 +276,9 @@ def _distance(times: Times, others: Times) -> Times:
 
 
 def _take_nearest(free: list[float], wanted: float, reach: float) -> float:
-    """Remove the time nearest to the wanted one from a sorted list and return it.
+    """Remove the time that is nearest to the wanted time from a sorted list, and return it.
 
-    If none is within reach, return the wanted time.
+    If no time is within `reach` seconds of the wanted time, return the wanted time, and leave the list unchanged.
     """
     rank = bisect_left(free, wanted)
     near: Sequence[int] = [n for n in (rank - 1, rank) if 0 <= n < len(free)]

@@ -14,7 +14,11 @@ LFS_POINTER: Final = b"version https://git-lfs"
 
 
 def check_file(root: Path, ref: MediaRef) -> Path:
-    """Return the path of a media reference inside the corpus, after checking that the file may be opened.
+    """Return the resolved path of a media file of a corpus, after checking that the file may be opened.
+
+    Args:
+        root: folder of the corpus.
+        ref: the file: its path relative to the root.
 
     Raises:
         Missing: the file is outside the corpus, absent, not a regular file, empty or a Git LFS pointer, or the system
@@ -26,10 +30,15 @@ def check_file(root: Path, ref: MediaRef) -> Path:
 
 
 def locate(root: Path, ref: MediaRef) -> Path:
-    """Return the path of a media reference, with symbolic links resolved.
+    """Return the path of a media file of a corpus, with symbolic links resolved. The file need not exist.
+
+    Args:
+        root: folder of the corpus.
+        ref: the file: its path relative to the root.
 
     Raises:
-        Missing: the path leads out of the corpus (OUTSIDE_ROOT), or is a link to a file that does not exist (ABSENT).
+        Missing: the path leads out of the corpus (reason `OUTSIDE_ROOT`), or it cannot be resolved, for example because
+            two links refer to each other (reason `ABSENT`).
     """
     if leaves_root(ref.path):
         raise Missing(Reason.OUTSIDE_ROOT, ref.path)
@@ -44,7 +53,7 @@ def locate(root: Path, ref: MediaRef) -> Path:
 
 
 def check_openable(path: Path) -> None:
-    """Reject anything that is not a media file before a decoder sees it. A pipe is never opened.
+    """Check that a path leads to a regular file that can be read and is not empty. Special files are never opened.
 
     Raises:
         Missing: the file is absent, not a regular file, empty or a Git LFS pointer, or the system refuses access.

@@ -14,11 +14,14 @@ _INTRA: Final = (2, 4, 7, 9)  # types of slices that need no other picture
 
 
 def is_refresh(packet: bytes, extradata: bytes) -> bool:
-    """Return whether the first slice of a key packet needs other pictures, so that an intra refresh begins here.
+    """Return whether an intra refresh begins at a key packet.
+
+    It does if the first slice (a region of the picture) cannot be decoded without other pictures.
 
     Args:
         packet: the bytes of the packet.
-        extradata: extra data of the stream; they say whether NAL units are separated by lengths or by start codes.
+        extradata: the stream's codec header; it says how the units of data (NAL units) in a packet are separated: by
+            their lengths or by start codes.
     """
     for unit in _units(packet, extradata):
         if unit and unit[0] & 31 in _SLICES:
@@ -30,7 +33,7 @@ def is_refresh(packet: bytes, extradata: bytes) -> bool:
 
 
 def _units(packet: bytes, extradata: bytes) -> Iterator[bytes]:
-    """Yield the first bytes of each NAL unit of a packet."""
+    """Yield the first 16 bytes of each NAL unit (H.264's unit of coded data, for example a slice) of a packet."""
     if extradata[:1] == b"\x01" and len(extradata) > 4:
         width = (extradata[4] & 3) + 1
         at = 0
@@ -46,9 +49,14 @@ def _units(packet: bytes, extradata: bytes) -> Iterator[bytes]:
 
 
 def _number(bits: str, at: int) -> tuple[int, int]:
-    """Read an Exp-Golomb number from bits; return the number and the position after it.
+    """Read a number in H.264's variable-length code (Exp-Golomb).
 
-    If the bits end too early, return 0.
+    Args:
+        bits: the bits as a string of `0` and `1`.
+        at: position of the first bit of the number.
+
+    Returns:
+        The number, and the position after it. If the bits end too early, the number is 0.
     """
     zeros = bits.find("1", at) - at
     end = at + 2 * zeros + 1

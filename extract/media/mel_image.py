@@ -24,8 +24,7 @@ def mel_image(sound: FloatArray, side: int) -> Image:
     """Draw the mel spectrogram of a sound.
 
     Args:
-        sound: n mono samples at 16 kHz, [n]. Sound shorter than a window is padded with zeros; only the first 20 s are
-            used.
+        sound: n mono samples at 16 kHz, [n]. Only the first 20 s are used; less than 400 samples are padded with zeros.
         side: side of the image, pixels.
 
     Returns:
@@ -43,7 +42,7 @@ def cut_or_pad(sound: FloatArray) -> FloatArray:
 def mel_power(sound: FloatArray) -> FloatArray:
     """Return the power in 128 mel bands from 0 to 8000 Hz at T times, every 10 ms, [128, T]; row 0 is the lowest band.
 
-    The bands follow the Slaney scale, because four bands of the HTK scale would be empty at this window length.
+    The bands follow the Slaney scale. On the HTK scale, four bands would be empty at this window of 400 samples.
     """
     import librosa
 

@@ -35,7 +35,7 @@ def receive(connection: Connection, patience: float) -> Any:
 
     Raises:
         TimeoutError: nothing arrived within `patience`.
-        EOFError, OSError: the other end was closed.
+        EOFError, OSError: the process at the other end has closed the pipe or ended.
     """
     _wait(connection, patience)
     pickled, sizes = pickle.loads(connection.recv_bytes())

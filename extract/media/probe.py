@@ -1,4 +1,7 @@
-"""Find the properties of a media file and an index of its packets, by demuxing alone, without decoding."""
+"""Find the properties of a media file, and when each of its packets begins, without decoding it.
+
+A packet is a compressed piece of picture or sound, usually one picture or a few hundredths of a second of sound.
+"""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -82,7 +85,7 @@ NO_PACKETS: Final = Packets(
 
 @dataclass(frozen=True)
 class Probe:
-    """Properties of a media file, found by demuxing alone.
+    """Properties of a media file, found by reading its packets without decoding them.
 
     Attributes:
         width, height: size of the coded picture before rotation, pixels; 0 without video.
@@ -94,7 +97,8 @@ class Probe:
         repaired: whether the file's timestamps were damaged and have been corrected.
         seek: how to jump to a place in the file: `index` (to a time, by the file's own index), `bytes` (to a byte
             position), or empty if the file can only be read from the start.
-        undecodable: kinds (`video`, `audio`) that have streams but no decoder for any of them, or a damaged header.
+        undecodable: kinds (`video`, `audio`) that the file contains but that cannot be decoded, because no decoder
+            exists for them or their header is damaged.
         ended_by: FFmpeg's message if it could not read the file to the end; empty otherwise.
         apart: whether the streams are read one after the other, because damage of one would end the reading of both.
     """
@@ -135,10 +139,13 @@ class Probe:
         return float(times[-1]) + picture_period(times)
 
     def ends_early(self, kind: str) -> str:
-        """Return a sentence that says where the file ends, if it ends early or cannot be read to its end, else empty.
+        """Return a sentence that says at which second the file ends too early; empty if it does not.
+
+        It ends too early if its header states a later end, or if FFmpeg cannot read the file to its end.
 
         Args:
-            kind: `video` or `audio`. It matters only where one of them ends early because its own table is damaged.
+            kind: `video` or `audio`. Usually the file ends where the longer of the two ends; if they are read one after
+                the other (`apart`), only this kind counts.
         """
         found = {"video": self.pictures_end, "audio": self.sound_end}
         ends = [end for k, end in found.items() if end is not None and (k == kind or not self.apart)]
@@ -157,7 +164,11 @@ class Probe:
 
 
 def picture_period(times: Times) -> float:
-    """Return how long a picture usually stays on screen (the median), seconds."""
+    """Return the median time that a picture stays on screen, seconds; 0.04 if there is only one picture.
+
+    Args:
+        times: times at which the pictures begin, seconds, sorted.
+    """
     return float(np.median(np.diff(times))) if len(times) > 1 else 0.04
 
 
@@ -167,7 +178,7 @@ def _times(packets: Packets, which: NDArray[np.bool_]) -> Times:
 
 
 def probe(path: Path, limits: Limits) -> Probe:
-    """Return the properties and the packet index of a file.
+    """Read all packets of a media file without decoding them, and return its properties and the times of its packets.
 
     Raises:
         Missing: the file is not a readable media file, or reading it took too long.
@@ -183,17 +194,17 @@ def probe_container(
     error_log: ErrorLog,
     keep: bool = False,
 ) -> tuple[Probe, list[Any]]:
-    """Return the properties and the packet index of an open file.
+    """Read all packets of an open media file, and return the file's properties and the times of its packets.
 
     Args:
-        open_container: opens the file anew.
+        open_container: function that opens the file anew.
         container: the open file.
         deadline: time limit for the file.
         error_log: FFmpeg's error messages.
-        keep: also return all packets.
+        keep: also return FFmpeg's packets with their data, so that a small file is read only once.
 
     Returns:
-        The properties, and the packets if `keep`, else an empty list.
+        The properties; and FFmpeg's packets in the order of the file if `keep`, else an empty list.
 
     Raises:
         Missing: reading took too long (reason `TIMEOUT`).
@@ -228,7 +239,17 @@ def probe_container(
 def _packets(
     rows: Sequence[list[Row]], streams: Sequence[Any], container: Any
 ) -> tuple[list[Packets], float, bool]:
-    """Return the packets of each stream, the file's first timestamp, and whether timestamps were corrected."""
+    """Correct the timestamps of a file's packets.
+
+    Args:
+        rows: for each stream, the properties of its packets.
+        streams: the streams, in the same order.
+        container: the open file.
+
+    Returns:
+        Three things: the packets of each stream with corrected times, the file's first timestamp in seconds, and
+        whether any timestamp was corrected.
+    """
     columns = [[np.array(column) for column in zip(*of_stream, strict=True)] for of_stream in rows]
     tracks = [
         _track(column, stream) if column else Track(np.empty(0, int), np.empty(0), np.empty(0))
@@ -270,7 +291,15 @@ def _packets(
 
 
 def _display_shift(column: list[Any], stream: Any, shift: Times, last: float, is_mov: bool) -> Times:
-    """Return how many seconds to add to the display time of each packet; `shift` is added to its decoding time."""
+    """Return how many seconds to add to the display time of each of a stream's n packets, [n].
+
+    Args:
+        column: one array [n] for each property of the packets.
+        stream: the stream.
+        shift: how many seconds are added to the decoding times, [n].
+        last: time by which the whole file has been displayed, seconds.
+        is_mov: whether the file is mov or mp4, where no two pictures have the same display time.
+    """
     _, pts, dts, *_, shown, _ = column
     tick = float(stream.time_base)
     # In mov and mp4, each packet is a picture of its own, and has a time of its own.
@@ -329,9 +358,9 @@ def moving_pictures(container: Any) -> list[Any]:
 
 
 def decodable(streams: Sequence[Any]) -> Any:
-    """Return the first stream that has a decoder, or None.
+    """Return the first stream that has a decoder, or None if there is none.
 
-    Streams of which FFmpeg has not seen any data are taken last.
+    A stream of which FFmpeg has not seen any data is returned only if there is no other.
     """
     some = [s for s in streams if s.codec_context is not None]
     return next((s for s in some if is_known(s)), some[0] if some else None)
@@ -349,7 +378,12 @@ def why_no_sound(facts: Probe) -> Missing | None:
 
 
 def why_no_pictures(facts: Probe, most_pixels: int) -> Missing | None:
-    """Return why a file has no pictures that can be decoded; None if it has."""
+    """Return why a file has no pictures that can be decoded; None if it has.
+
+    Args:
+        facts: properties of the file.
+        most_pixels: largest allowed size of a picture, width x height.
+    """
     if facts.width * facts.height > most_pixels:
         return Missing(Reason.TOO_LARGE, f"{facts.width} x {facts.height} pixels")
     if "video" in facts.undecodable:

@@ -1,8 +1,8 @@
 """The process that reads media. It starts once and reads file after file; if a decoder crashes, only this process dies.
 
-`extract.media.reader` runs it as `python -m extract.media.process FD`. Each request comes with the function that
-answers it. Every item that the function yields is sent back at once. The process ends when the other end of the pipe
-closes.
+`extract.media.reader` runs it as `python -m extract.media.process FD`; FD is the file descriptor of a pipe. Through it
+come requests, each with the function that answers it. Every item that the function yields is sent back at once. The
+process ends when the other end of the pipe closes.
 """
 
 import os
@@ -40,7 +40,10 @@ def main(descriptor: int) -> None:
 
 
 def serve(connection: Connection) -> None:
-    """Answer requests until the other end of the pipe closes, also when it closes before it has read everything."""
+    """Answer one request after the other; return when the parent process closes its end of the pipe.
+
+    It may do so at any time, even before it has taken all answers.
+    """
     while True:
         try:
             function, request = connection.recv()
@@ -53,9 +56,14 @@ def serve(connection: Connection) -> None:
 
 
 def answer(connection: Connection, function: ReadFunction, request: ReadRequest) -> None:
-    """Answer one request: send each clip that the function reads, and at the end the word `done`.
+    """Answer one request: send each clip as soon as it is read, and at the end the word `done`.
 
-    During reading, send a sign of life (None) about every second.
+    During reading, None is sent about every second, to show that the process is alive.
+
+    Args:
+        connection: this end of the pipe.
+        function: function that reads the request and yields (index of the span, clip).
+        request: the file and its time spans.
     """
     last = time.monotonic()
 

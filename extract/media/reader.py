@@ -25,10 +25,12 @@ START_SECONDS: Final = 60.0  # time within which a process has started and impor
 
 
 class MediaReader:
-    """A process that reads files, one request after the other. Use it as a context manager.
+    """Reads media files in a separate process, one request after the other, so that a crash stops only this process.
+
+    Use it as a context manager: at the end of the `with` block, the process ends.
 
     Args:
-        function: function that answers a request inside the process.
+        function: function that answers a request inside the process; by default it reads the file of the request.
     """
 
     def __init__(self, function: ReadFunction = read_scanned) -> None:
@@ -37,7 +39,10 @@ class MediaReader:
         self._connection: Any = None
 
     def read(self, request: ReadRequest) -> Iterator[tuple[int, Clip]]:
-        """Yield (index of the span, clip) for each requested time span of a file, as soon as it is read."""
+        """Yield (index of the span, clip) for each requested time span of a file, as soon as it is read.
+
+        A span that cannot be read gives a clip that says why, also if the process died or hung.
+        """
         left = dict(enumerate(request.spans))
         died = ""
         while left:
@@ -102,7 +107,7 @@ class MediaReader:
         self._connection = ours
 
     def _end(self) -> str:
-        """End the reading process if it is still running; return how it ended, in words."""
+        """End the reading process if it still runs; return how it ended, for example `was killed by SIGSEGV`."""
         if self._process is None:
             return "did not start"
         self._connection.close()
@@ -115,7 +120,7 @@ class MediaReader:
         return f"was killed by {_name_of(-code)}" if code < 0 else f"ended with exit code {code}"
 
     def close(self) -> None:
-        """End the reading process."""
+        """End the reading process at once, without waiting for the file that it reads."""
         if self._process is not None:
             self._process.kill()
             self._end()
@@ -128,11 +133,11 @@ class MediaReader:
 
 
 class _ProcessDied(Exception):
-    """The reading process ended in the middle of a request."""
+    """Raised when the reading process ended before it had answered a request; the text says how it ended."""
 
 
 class _ProcessHangs(Exception):
-    """The reading process has sent nothing for too long."""
+    """Raised when the reading process has sent neither a clip nor a sign of life for too long."""
 
 
 def _name_of(number: int) -> str:

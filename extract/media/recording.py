@@ -1,8 +1,8 @@
 """An open media file whose packets can be read in any order.
 
 The packets of a small file stay in memory. A large file is read again; a seek jumps over long sections that are not
-requested. After a seek, the packets found there show the position in the file. If the seek went too far, the file is
-read from the start.
+requested. A seek may end at another place than intended, so the first packets after it are looked up in the list of all
+packets. If the seek went too far, the file is read from the start.
 """
 
 from bisect import bisect_left, bisect_right
@@ -22,7 +22,11 @@ MIN_SEEK_SECONDS: Final = 20.0  # shorter gaps are read, longer ones are jumped 
 
 
 class PacketRanges:
-    """The indices of the packets of a stream that must be decoded, as ranges with gaps between them."""
+    """The indices of those packets of a stream that must be decoded, stored as ranges.
+
+    Args:
+        ranges: first and last index of each range, both included, in any order; ranges may overlap.
+    """
 
     def __init__(self, ranges: Sequence[tuple[int, int]]) -> None:
         self._firsts: list[int] = []
@@ -42,16 +46,16 @@ class PacketRanges:
         return zip(self._firsts, self._lasts, strict=True)
 
     def next_from(self, number: int) -> int | None:
-        """Return the first requested packet index that is at or after the given index; None if there is none."""
+        """Return the index of the first packet to decode that is not before packet `number`; None if there is none."""
         rank = bisect_left(self._lasts, number)
         return None if rank == len(self._lasts) else max(number, self._firsts[rank])
 
 
 class Recording:
-    """An open media file and its properties.
+    """An open media file: its properties, and its packets.
 
     Args:
-        open_container: opens the file anew.
+        open_container: function that opens the file anew.
         deadline: time limit for the file.
         error_log: FFmpeg's error messages.
         known_facts: properties of the file, if they have been found before.
@@ -101,7 +105,7 @@ class Recording:
 
         Args:
             ranges: kind (`video`, `audio`) -> ranges of packet indices.
-            flush_decoders: called before each seek.
+            flush_decoders: function that takes the last frames out of the decoders; called before each seek.
         """
         if self._kept is not None:
             yield from _numbered(self._kept, {k: s for k, s in self.streams.items() if k in ranges}, ranges)
@@ -134,7 +138,7 @@ def _numbered(
 
 
 class _StreamPosition:
-    """The reading position in the packets of one stream.
+    """How far the packets of one stream have been read, and which packet is wanted next.
 
     Attributes:
         next: index of the next packet; None after a seek until a packet is identified.
@@ -148,7 +152,13 @@ class _StreamPosition:
         self._number_of_identity: dict[tuple[int, int], int | None] = {}
 
     def number(self, packet: Any, has_sought: bool) -> int | None:
-        """Return the index of a packet in its stream; None if it cannot be identified, for example after a seek."""
+        """Return the index in the stream of a packet that was just read; None if it cannot be identified.
+
+        Args:
+            packet: the packet.
+            has_sought: whether a seek was made. Then counting is not enough: the packet's position in the file and its
+                timestamp are compared with those of the known packets.
+        """
         number = self.next
         if has_sought and (number is None or self._identity_of(number) != packet_identity(packet)):
             number = self._find_number(packet)
@@ -162,7 +172,7 @@ class _StreamPosition:
     def begins(self, number: int) -> float:
         """Return when a packet begins, seconds from the start of the file.
 
-        For an index past the end, use the last packet.
+        If the index lies past the end, the result is when the last packet begins.
         """
         return float(self._packets.begins[min(number, len(self._packets.begins) - 1)])
 
@@ -172,7 +182,10 @@ class _StreamPosition:
         return int(self._packets.places[before][-1]) if before.any() else None
 
     def stamp_before(self, time: float) -> int:
-        """Return the file's own timestamp of the last packet that begins before a time, or of the first packet."""
+        """Return the file's own timestamp of the last packet that begins before a time, in ticks of the stream.
+
+        If no packet begins before the time, the first packet is taken.
+        """
         before = np.flatnonzero(self._packets.begins <= time)
         return int(self._packets.stamps[before[-1] if len(before) else 0])
 
@@ -195,7 +208,7 @@ class _StreamPosition:
 
 
 class _LargeFileReader:
-    """Reads requested packets of a large file, and jumps over long sections without requests."""
+    """Reads the requested packets of a large file, and jumps over long sections of which no packet is requested."""
 
     def __init__(
         self, recording: Recording, ranges: Mapping[str, PacketRanges], flush_decoders: Callable[[], None]
@@ -251,7 +264,7 @@ class _LargeFileReader:
         return any(position.wanted is not None for position in self._positions.values())
 
     def _seek_ahead(self) -> bool:
-        """Seek to the next requested packet if it is far away; return whether a seek was done."""
+        """Seek to the next requested packet if it is more than 20 s away; return whether a seek was made."""
         wanted = [position for position in self._positions.values() if position.wanted is not None]
         here = [position.begins(position.next) for position in wanted if position.next is not None]
         if not self._can_seek or not here or len(here) < len(wanted):

@@ -1,7 +1,7 @@
-"""Read the packets of a file's streams: together, or stream by stream if the damage of one would cost the others.
+"""Read the packets of a file's streams: all together, or one stream after the other if a stream is damaged.
 
-mp4 and mov have a table of the packets of each stream. If the table of one stream is damaged, FFmpeg ends the reading
-of all where that stream cannot be read on.
+mp4 and mov have a table of the packets of each stream. Where FFmpeg cannot go on with one stream, because its table is
+damaged, it stops reading the other streams as well. So each stream is then read alone.
 """
 
 from collections.abc import Callable, Sequence
@@ -29,18 +29,19 @@ def read_rows(
     error_log: ErrorLog,
     keep: bool,
 ) -> tuple[list[list[Row]], list[Any], bool]:
-    """Read all packets of some streams.
+    """Read all packets of some streams of a file, and list the properties of each packet.
 
     Args:
-        open_container: opens the file anew.
+        open_container: function that opens the file anew.
         container: the open file.
         streams: the streams.
         deadline: time limit for the file.
         error_log: FFmpeg's error messages.
-        keep: also return the packets themselves.
+        keep: also return FFmpeg's packets with their data.
 
     Returns:
-        The properties of the packets of each stream, the packets if `keep`, and whether the streams must be read apart.
+        Three things: for each stream, a list with the properties of each packet (`Row`: times, duration, position,
+        ...); FFmpeg's packets if `keep`, else an empty list; and whether each stream must be read alone.
     """
     rows, kept = _read(container, streams, deadline, error_log, keep)
     if len(streams) < 2 or "mov" not in container.format.name or not any(map(_ends_early, streams, rows)):

@@ -19,7 +19,7 @@ _UPRIGHT: Final = (1, 0, 0, 1)
 
 @dataclass(frozen=True)
 class _FrameFormat:
-    """The properties of a frame that decide how FFmpeg must convert it."""
+    """What decides how FFmpeg must convert a frame to RGB: its size, pixel format, colours, and rotation matrix."""
 
     width: int
     height: int
@@ -61,7 +61,7 @@ class Scaler:
         return image
 
     def _matrix(self, frame: Any) -> tuple[int, int, int, int]:
-        """Return the signs (a, b, c, d) of a frame's display matrix, which say how the frame is rotated and flipped.
+        """Return how a frame is rotated and flipped for display, as the signs of its 2 x 2 matrix, row by row.
 
         The matrix is read once per rotation and then remembered: in PyAV, a frame whose side data were read stays in
         memory until Python's next full garbage collection.
@@ -98,7 +98,10 @@ class Scaler:
 
 
 def scaled_size(size: tuple[int, int], side: int) -> tuple[int, int]:
-    """Return (width, height) of a picture whose shorter side is scaled to `side`; the longer side is rounded down."""
+    """Return (width, height) in pixels after scaling a picture so that its shorter side becomes `side`.
+
+    The longer side is rounded down.
+    """
     width, height = size
     return (
         (side, max(1, side * height // width)) if width <= height else (max(1, side * width // height), side)
@@ -120,7 +123,12 @@ def crop_box(crop: tuple[float, float, float, float], width: int, height: int) -
 
 
 def cropped(image: Image, crop: tuple[float, float, float, float] | None) -> Image:
-    """Return the part of a picture inside a crop (at least one pixel), or the whole picture if there is no crop."""
+    """Return the part of an image inside a rectangle, or the whole image if `crop` is None.
+
+    Args:
+        image: RGB uint8, [height, width, 3].
+        crop: x0, y0, x1, y1 of the rectangle, as fractions of the width and height.
+    """
     if crop is None:
         return image
     left, top, right, bottom = crop_box(crop, image.shape[1], image.shape[0])
@@ -128,10 +136,10 @@ def cropped(image: Image, crop: tuple[float, float, float, float] | None) -> Ima
 
 
 def rotation_filters(matrix: tuple[int, int, int, int]) -> list[tuple[str, str | None]]:
-    """Return the FFmpeg filters (name, arguments) that rotate and flip a frame for display.
+    """Return FFmpeg's filters (name, arguments) that rotate and flip a frame for display; empty if it is upright.
 
     Args:
-        matrix: signs of the 2 x 2 part of the frame's display matrix (a, b, c, d).
+        matrix: signs of the four values of the frame's 2 x 2 rotation matrix, row by row; (1, 0, 0, 1) is upright.
     """
     a, b, c, d = matrix
     if _swaps_sides(matrix):
@@ -150,9 +158,12 @@ def _swaps_sides(matrix: tuple[int, int, int, int]) -> bool:
 
 
 def _matrix(frame: Any) -> tuple[int, int, int, int]:
-    """Return the signs (a, b, c, d) of a frame's display matrix, which says how the frame is rotated and flipped.
+    """Read from a frame how it must be rotated and flipped for display.
 
-    Only rotations by multiples of 90 degrees are recognised.
+    Only rotations by multiples of 90 degrees are recognised; after any other, the frame counts as upright.
+
+    Returns:
+        Signs of the four values of its 2 x 2 rotation matrix, row by row; (1, 0, 0, 1) is upright.
     """
     data = frame.side_data.get(Type.DISPLAYMATRIX)
     if data is None:

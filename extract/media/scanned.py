@@ -1,4 +1,4 @@
-"""Read a media file of a corpus after checking that it has not changed since the scan."""
+"""Read a media file of a corpus, after checking that it has not changed since `ercache scan` recorded its digest."""
 
 import functools
 from collections.abc import Callable, Iterator
@@ -43,7 +43,7 @@ def read_scanned(request: ReadRequest, tick: Callable[[], None] = lambda: None) 
 
     Args:
         request: the file and the spans.
-        tick: called repeatedly while the file is read.
+        tick: function that is called often while the file is read, for example to show that the process is alive.
     """
     left = dict(enumerate(request.spans))
     try:
@@ -60,7 +60,11 @@ def read_scanned(request: ReadRequest, tick: Callable[[], None] = lambda: None) 
 
 
 def scanned_file(root: Path, ref: MediaRef) -> Path:
-    """Return the path of a file after checking that it is the same file that was scanned.
+    """Return the path of a media file after checking that its content has not changed since the corpus was scanned.
+
+    Args:
+        root: folder of the corpus.
+        ref: the file: its path relative to the root, and its sha256 digest at the time of the scan.
 
     Raises:
         Missing: the file has changed or disappeared since the scan (reason `CHANGED`, so the next run tries it again),

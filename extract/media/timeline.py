@@ -1,9 +1,11 @@
 """Correct the timestamps of damaged or joined media files: find when each packet really begins.
 
-A flipped bit shifts the time of one packet, or of a block of packets, away and back again. In joined recordings the
-times restart at 0 or jump. The stored order of the packets is still right. So if the times jump away and come back, the
-times in between are shifted so that they continue from before the jump. If the times do not come back, all later times
-are shifted. A time that is merely late (a picture that stands still, sound that begins later) is left unchanged.
+There are two kinds of errors. A flipped bit changes the time of one packet, or of some successive packets; then the
+times are right again. In joined recordings, the times restart at 0 or jump. The order of the packets is always right.
+
+So if the times jump away and later come back, the times in between are shifted to continue from before the jump. If
+they do not come back, all later times are shifted. A time that is merely late (a picture that stands still, sound that
+begins later) is left unchanged.
 """
 
 from bisect import bisect_right
@@ -56,12 +58,11 @@ class Track:
 def corrections(tracks: Sequence[Track], restarts: bool, longest: float | None) -> list[Seconds]:
     """Return how many seconds to add to the time of each packet: one array [n] per stream with n packets.
 
-    All values are 0 if no time is wrong.
-
-    No corrected time lies more than `Track.back` before an earlier time of its stream.
+    If no time is wrong, all values are 0. After the correction, no time jumps back: it may lie before an earlier time
+    of its stream by at most `Track.back` seconds.
 
     Args:
-        tracks: the times of each stream.
+        tracks: the packet times of each stream.
         restarts: whether the container allows jumps of its timestamps (transport streams); then each jump is a place
             where recordings were joined.
         longest: duration that the container states, seconds from its first time; None where it states none.
@@ -84,9 +85,11 @@ def _is_sane(track: Track, restarts: bool, longest: float | None) -> bool:
 
 @dataclass(frozen=True)
 class _Join:
-    """A place where recordings were joined.
+    """A place in the file at which a second recording was joined to a first one.
 
-    `offset` is added to all times from there on, seconds; `raw` is the file's own time at this place, seconds.
+    Attributes:
+        offset: seconds to add to the times of the second recording.
+        raw: time that the file states at this place, seconds.
     """
 
     offset: float
@@ -97,13 +100,15 @@ _BEGINNING: Final = _Join(0.0, float("nan"))
 
 
 class _TrackClock:
-    """How many seconds are added to the times of one stream, while its packets are visited in order.
+    """How many seconds must be added to the times of one stream at the packet that is visited now.
+
+    The packets are visited in the order of the file.
 
     Attributes:
         base: seconds to add to the stream's times.
-        excursion: seconds to add instead, while the times have jumped away and will come back; None otherwise.
+        excursion: seconds to add instead of `base`, while the times have jumped away for a while; None otherwise.
         last: latest corrected time so far, seconds; None before the first packet.
-        end: when the packet with that time ends, seconds.
+        end: when the packet with the time `last` ends, seconds.
     """
 
     def __init__(self, track: Track) -> None:
@@ -127,7 +132,7 @@ class _TrackClock:
         return self.base if self.excursion is None else self.excursion
 
     def gap(self, now: float) -> float:
-        """Return how many seconds a given time is after the latest corrected time; 0 before the first packet."""
+        """Return how many seconds the time `now` is after the latest corrected time; 0 if there is none yet."""
         return now - (now if self.last is None else self.last)
 
     def continues_at(self, now: float) -> bool:
@@ -142,12 +147,13 @@ class _TrackClock:
     def correction_of_first_packets(self, number: int, others: float | None) -> float | None:
         """Return how many seconds to add to the first packets of a stream, if their times are too late; else None.
 
-        The times are too late if they jump back after these packets and never reach the earlier level again. Where the
-        first packets are many, the times must also jump to where the other streams are.
+        The first times are too late if the times jump back after them and never return. If more than 8 packets come
+        before the jump, it must also lead near the times of the other streams.
 
         Args:
-            number: index of the first packet.
-            others: latest corrected time of the other streams, seconds; None if they say nothing about this stream.
+            number: index of the stream's first packet that has a time.
+            others: latest corrected time of the other streams, seconds; None if this stream cannot be compared with
+                them.
         """
         rank = self._ranks[number]
         ends = [*self._later_jumps(rank), len(self._times)][:2]
@@ -162,9 +168,11 @@ class _TrackClock:
         )
 
     def _returns_to(self, rank: int, left: float) -> bool:
-        """Return whether the jump of the times at `rank` is temporary: a later jump leads back to the time `left`.
+        """Return whether a jump of the times is temporary, because a later jump leads back.
 
-        `left` is the last time before the jump, seconds.
+        Args:
+            rank: index of the packet after the jump, among the packets that have a time.
+            left: last time before the jump, seconds.
         """
         low = self._times[rank] < left
         for later in self._later_jumps(rank):
@@ -216,10 +224,15 @@ class _Repair:
         self._start = now if self._start is None else self._start
 
     def _begin(self, clock: _TrackClock, number: int, raw: float) -> None:
-        """At the first packet of a stream, set `base`: how many seconds are added to the times of the stream.
+        """At the first packet of a stream, set how many seconds are added to the times of this stream.
 
-        The values found at earlier joins of recordings are tried, the newest first. The first value that brings this
-        stream near the other streams is taken; if none does, the newest value.
+        At each earlier place where recordings were joined, such a number was found. They are tried, the newest first.
+        The first one that brings this stream near the other streams is taken; if none does, the newest.
+
+        Args:
+            clock: the corrections of the stream, changed in place.
+            number: index of the packet in the stream.
+            raw: time that the file states for the packet, seconds.
         """
         others = [other.last for other in self._clocks if other.last is not None]
         offsets = [join.offset for join in self._newest_first()]
@@ -236,10 +249,14 @@ class _Repair:
         clock.excursion = None if wrong is None else clock.base + wrong
 
     def _handle_jump(self, clock: _TrackClock, number: int, raw: float) -> None:
-        """Decide what a jump of the times means, and correct the times after it.
+        """Decide why the times jump at a packet, and change the correction of the times accordingly.
 
-        There are four cases: another stream has made the same jump before, the jump is temporary, it is intended, or
-        two recordings were joined here.
+        There are four cases, tried in this order:
+
+        1. another stream has made the same jump before: its correction is used;
+        2. the jump is temporary: the times continue from before the jump until they come back;
+        3. the jump is intended, for example a picture that stands still: the correction stays;
+        4. otherwise, two recordings were joined here: the second one follows the end of the first.
         """
         clock.excursion = None
         for join in self._newest_first():
@@ -255,7 +272,12 @@ class _Repair:
             self._join(clock, raw)
 
     def _join(self, clock: _TrackClock, raw: float) -> None:
-        """Place a joined recording, whose times have restarted, after the end of all packets so far."""
+        """Let a joined recording, whose times have restarted, begin where the packets so far end.
+
+        Args:
+            clock: the corrections of the stream, changed in place.
+            raw: time that the file states for the first packet of the joined recording, seconds.
+        """
         clock.base = max(other.end for other in self._clocks if other.last is not None) - raw
         self._joins.append(_Join(clock.base, raw))
 
@@ -264,7 +286,14 @@ class _Repair:
         yield _BEGINNING
 
     def _is_meant(self, clock: _TrackClock, now: float) -> bool:
-        """Return whether a forward jump is intended: the container allows it, and the stated duration includes it."""
+        """Return whether a forward jump of the times is intended and needs no correction.
+
+        It is, if it is no longer than the file format allows and does not exceed the duration in the file's header.
+
+        Args:
+            clock: the corrections of the stream.
+            now: time after the jump, corrected as before it, seconds.
+        """
         gap = clock.gap(now)
         if gap < 0 or gap > (FORWARD_JUMP if self._restarts else LONGEST_STILL):
             return False

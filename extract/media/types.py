@@ -48,16 +48,18 @@ PictureRule = Literal["spread", "middle", "first", "keys"]
 class PictureRequest:
     """Which pictures to take from a clip, and at which size. A picture that is chosen twice is returned once.
 
+    `count` or `every` must be set, or both.
+
     Attributes:
         count: number of pictures; a clip with fewer pictures gives fewer.
-        every: take pictures at the centres of intervals of this many seconds; with `count`, at most `count` of them,
-            evenly chosen.
+        every: divide the clip into intervals of this many seconds, and take the picture at the centre of each. If
+            `count` is set as well, at most `count` of these pictures are taken, evenly chosen.
         side: length of the shorter side in pixels, scaled by FFmpeg; None keeps the original size.
         rule: how `count` pictures are chosen. `spread`: at the centres of equal intervals of the clip. `middle`,
             `first`: successive pictures from the middle or the beginning (M2FNet). `keys`: keyframes; if there are too
             few, also pictures as far as possible from all others (AMuSE).
-        window: with `spread`, use only this many seconds in the middle of the clip, on AVT-CA's grid of 30 pictures per
-            second; pictures beyond the end of a shorter clip are left out.
+        window: with `spread`, use only this many seconds in the middle of the clip, and choose from 30 times per second
+            there, as AVT-CA does. Times after the end of a shorter clip are left out.
     """
 
     count: int | None = None

@@ -1,4 +1,4 @@
-"""Open a file as if the codec of its pictures were unknown, so that their damaged header does not cost the sound.
+"""Open a file as if the codec of its pictures were unknown, to read its sound although the pictures are damaged.
 
 FFmpeg's libraries refuse a whole file if H.264 or H.265 lacks the header that mp4 and Matroska store outside the
 packets. The `ffmpeg` command plays the sound of such a file.
@@ -19,12 +19,12 @@ _OVERLAP: Final = 64  # bytes of the block before, in which a name may begin
 
 
 class _Overwritten(io.RawIOBase):
-    """A file in which some places read as question marks.
+    """An open file that looks as if question marks stood at some places. The file on the disk stays unchanged.
 
     Args:
         path: path of the file.
-        places: first byte and end of each place.
-        name: name of the open file.
+        places: for each place, the position of its first byte and of the byte after its last.
+        name: file name that FFmpeg sees.
     """
 
     def __init__(self, path: Path, places: list[tuple[int, int]], name: str) -> None:
@@ -54,12 +54,15 @@ class _Overwritten(io.RawIOBase):
 
 
 def without_picture_codecs(path: Path, name: str, tick: Callable[[], None]) -> io.BufferedReader | None:
-    """Open a file with the names of its picture codecs overwritten; return None if it names none.
+    """Open an mp4, mov or Matroska file so that FFmpeg cannot recognise the codec of its pictures.
 
     Args:
         path: path of the file.
-        name: name that the open file gets.
-        tick: called repeatedly while the file is searched.
+        name: file name that FFmpeg sees.
+        tick: function that is called often while the file is searched for the names of codecs.
+
+    Returns:
+        The open file, in which the names of H.264 and H.265 read as question marks; None if neither name occurs.
     """
     places, position, tail = set(), 0, b""
     with path.open("rb") as stream:

@@ -19,21 +19,23 @@ _TOLERANCE: Final = 1e-6  # seconds; times are rounded sums
 
 
 def picture_filter_of(kind: PictureRequest, ref: MediaRef) -> PictureFilter:
-    """Return (length of the shorter side, crop) that a request needs. Requests with equal pairs share their pictures.
+    """Return how FFmpeg must scale and crop the pictures of a request; requests with equal results share pictures.
 
-    The crop is left out if the picture keeps its original size, because such a picture can be cropped later at no cost.
+    Returns:
+        Two things: length of the shorter side in pixels (None: original size); and the crop as fractions of the
+        picture. The crop is None if the original size is kept, because it can then be cut out later at no cost.
     """
     return (kind.side, ref.crop if kind.side else None)
 
 
 def instants(kind: PictureRequest, times: Times, keys: Times, ref: MediaRef, longest: float) -> Times:
-    """Return the times in a clip at which a request takes a picture, seconds.
+    """Return the times at which a request takes a picture of a clip, in seconds from the start of the file.
 
     Args:
-        kind: the request.
+        kind: the request: how many pictures, and the rule that chooses them.
         times: when the file's pictures begin, seconds.
         keys: when the file's keyframes begin, seconds.
-        ref: the media reference of the clip.
+        ref: the file, and the start and end of the clip in it.
         longest: a longer clip is cut after this many seconds.
 
     Raises:
@@ -59,15 +61,15 @@ def instants(kind: PictureRequest, times: Times, keys: Times, ref: MediaRef, lon
 
 
 def expected_count(at: Times, times: Times, ref: MediaRef, longest: float) -> int:
-    """Return how many different pictures a clip should give for the requested times.
+    """Return how many different pictures the requested times give if no picture is lost; at least 1.
 
-    The result is the number of requested times, or the number of pictures that begin in the clip if that is smaller:
-    two requested times may fall into the time of one picture.
+    A clip may have fewer pictures than there are requested times. Then the result is the number of pictures that begin
+    in the clip.
 
     Args:
         at: the requested times as returned by `instants`; times after the end of the file do not count.
         times: when the file's pictures begin, seconds.
-        ref: the media reference of the clip.
+        ref: the file, and the start and end of the clip in it.
         longest: a longer clip is cut after this many seconds.
     """
     start, end = _bounds(times, ref, longest)
@@ -77,14 +79,17 @@ def expected_count(at: Times, times: Times, ref: MediaRef, longest: float) -> in
 
 
 def _bounds(times: Times, ref: MediaRef, longest: float) -> tuple[float, float]:
-    """Return start and end of a clip, seconds in the file; without stated times, those of the file's pictures."""
+    """Return start and end of a clip, in seconds from the start of the file.
+
+    If `ref` does not state them, the clip starts with the first picture of the file and ends with the last.
+    """
     start = float(times[0]) if ref.start is None else ref.start
     end = float(times[-1]) + picture_period(times) if ref.end is None else ref.end
     return start, min(end, start + longest)
 
 
 def pick_evenly(values: Times, count: int) -> Times:
-    """Choose at most `count` of the values, at equal distances in the list."""
+    """Return `count` of the values, chosen at equal distances in the list; if there are fewer, return all."""
     if len(values) <= count:
         return values
     chosen: Times = values[np.arange(count) * len(values) // count + len(values) // (2 * count)]
@@ -92,11 +97,15 @@ def pick_evenly(values: Times, count: int) -> Times:
 
 
 def complete_keyframes(keys: Times, centres: Times, count: int) -> Times:
-    """Return exactly `count` times for pictures: those of keyframes, completed by other times if necessary.
+    """Return `count` times at which to take pictures: keyframes, and other times if there are too few keyframes.
 
-    If there are too many keyframes, `count` of them are chosen at equal distances in the list. If there are too few,
-    times from `centres` are added one by one: always the one farthest from all times chosen so far, or the earliest
-    of several.
+    Of too many keyframes, `count` are chosen at equal distances in the list. If there are too few, times from
+    `centres` are added one by one: always the one farthest from all times chosen so far.
+
+    Args:
+        keys: times at which the keyframes begin, seconds.
+        centres: times that may be added, seconds; of equally far ones, the earliest is taken.
+        count: number of times to return.
 
     Source: AMuSE, the choice of keyframes in docs/papers/amuse.md, section 3.2.
     """
@@ -110,9 +119,9 @@ def complete_keyframes(keys: Times, centres: Times, count: int) -> Times:
 
 
 def _pictures_within(times: Times, start: float, end: float) -> Times:
-    """Return when the pictures inside a time span begin.
+    """Return the times at which the pictures inside a time span begin.
 
-    If none begins there, return the picture on screen at its start.
+    If no picture begins inside, return when the picture began that is on screen at the start of the span.
     """
     inside: Times = times[(times >= start - _TOLERANCE) & (times < end - _TOLERANCE)]
     return inside if len(inside) else shown_at(times, np.array([start]))
@@ -126,7 +135,15 @@ def _successive(times: Times, kind: PictureRequest) -> Times:
 
 
 def _in_centre_window(start: float, end: float, window: float, count: int) -> Times:
-    """Return `count` times in the middle `window` seconds of a clip, on AVT-CA's grid of 30 pictures per second.
+    """Return the times at which AVT-CA takes pictures, all from a stretch in the middle of the clip, seconds.
+
+    The stretch is divided into intervals of 1/30 s, and `count` of their centres are chosen evenly. Centres after the
+    end of a clip that is shorter than the stretch are left out.
+
+    Args:
+        start, end: limits of the clip, seconds.
+        window: length of the stretch, seconds.
+        count: number of times.
 
     Source: docs/papers/avtca.md, section 3.3.
     """
@@ -138,9 +155,11 @@ def _in_centre_window(start: float, end: float, window: float, count: int) -> Ti
 
 
 def shown_at(times: Times, wanted: Times) -> Times:
-    """Return when those pictures begin that are on screen at the wanted times. Each picture is returned once.
+    """Return the times at which those pictures begin that are on screen at the wanted times; each picture only once.
 
-    A time before the first picture gives the first picture.
+    Args:
+        times: when the file's pictures begin, seconds, sorted.
+        wanted: times at which a picture is wanted, seconds; a time before the first picture gives the first picture.
     """
     rank = np.searchsorted(times, wanted + _TOLERANCE, side="right") - 1
     chosen: Times = times[np.unique(np.maximum(rank, 0))]
@@ -148,9 +167,14 @@ def shown_at(times: Times, wanted: Times) -> Times:
 
 
 def grid(start: float, end: float, every: float) -> Times:
-    """Return the n times `start + (j + 0.5) * every`, j = 0, 1, ..., between `start` and `end`, seconds, [n].
+    """Divide a stretch of time into intervals of `every` seconds, and return the centres of the n intervals, [n].
 
-    If the interval is shorter than `every / 2`, return its middle.
+    A shorter interval at the end counts if it lasts at least `every / 2` seconds. If the whole stretch is shorter than
+    that, the result is its middle.
+
+    Args:
+        start, end: limits of the stretch, seconds.
+        every: length of an interval, seconds.
 
     Raises:
         ValueError: `end` lies before `start`, or `every` is not positive.

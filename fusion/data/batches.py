@@ -198,7 +198,7 @@ def present_of(sequences: Mapping[str, Ragged]) -> dict[str, Tensor]:
 
 
 def dialogues_of(manifest: Manifest, ids: set[str]) -> list[list[Utterance]]:
-    """Return all dialogues with at least one utterance whose id is in `ids`; complete, and in manifest order."""
+    """Return all dialogues that hold an utterance whose id is in `ids`: whole dialogues, in manifest order."""
     dialogues: dict[tuple[str, str], list[Utterance]] = {}
     for u in manifest.utterances:
         dialogues.setdefault((u.part, u.dialogue), []).append(u)
@@ -278,14 +278,15 @@ class PaddedBatches:
             self._labelled = known[targets].nonzero().flatten().tolist()
 
     def batch(self, spans: Sequence[int]) -> Batch:
-        """Return one batch from the spans of utterances with the indices `spans`, padded to the longest of them."""
+        """Make a batch of the spans (dialogues or context windows) with the indices `spans`, padded to the longest."""
         return self._gathered(spans)[2]
 
     def shuffled(self, size: int, order: torch.Generator) -> Iterator[Batch]:
-        """Yield the batches of one training epoch: every labelled span of utterances once, in random order.
+        """Yield the batches of one training epoch: every span (dialogue or context window) with a label, once.
 
-        A batch has at most `size` spans; batches of long spans have fewer, to limit memory. To save padding, spans of
-        similar length share a batch: a random draw of SORTED_BATCHES * `size` spans is sorted by length and cut.
+        The order is random. A batch has at most `size` spans; batches of long spans have fewer, to limit memory. To
+        save padding, spans of similar length share a batch: SORTED_BATCHES * `size` random spans are sorted by length,
+        and then cut into batches.
         """
         ranks = [self._labelled[i] for i in torch.randperm(len(self._labelled), generator=order).tolist()]
         cut: list[list[int]] = []
@@ -297,16 +298,16 @@ class PaddedBatches:
     def by_length(
         self, size: int = EVALUATION_BATCH, labelled: bool = False
     ) -> Iterator[tuple[Tensor, Tensor, Batch]]:
-        """Yield the batches of an evaluation: every span of utterances once, spans of similar length together.
+        """Yield the batches of an evaluation: every span (dialogue or context window) once, similar lengths together.
 
         Args:
             size: greatest number of spans in a batch.
             labelled: yield only spans that have a label.
 
         Yields:
-            Three values for a batch of B spans, padded to L positions. `target` int [B, L]: for each position, the
-            subset's row of the predicted utterance. `has_target` bool [B, L]: whether the position predicts an
-            utterance (if not, ignore `target` there). The batch.
+            Three values for each batch of B spans, padded to L positions: `target` int [B, L], the index (in the
+            subset) of the utterance that each position predicts; `has_target` bool [B, L], whether the position
+            predicts an utterance (if not, ignore `target` there); and the batch itself.
         """
         spans = self._labelled if labelled else range(len(self._lengths))
         for picked in self._cut(spans, size) if spans else ():
@@ -331,7 +332,7 @@ class PaddedBatches:
         return batches
 
     def _numbers_of_utterances(self) -> list[int]:
-        """Return the number of sequence values in the largest utterance of each span; it limits the size of batches."""
+        """Return, for each span, how many numbers the steps of its largest utterance hold; this limits batch sizes."""
         numbers = torch.zeros(len(self.subset.in_subset), dtype=torch.int64)
         for steps in self.subset.sequences.values():
             numbers += steps.lengths.cpu() * steps.size

@@ -47,7 +47,7 @@ class Findings:
         problems: why the caches cannot be used, one sentence each.
         marks: notes that must stand beside every result from these caches.
         to_extract: features whose cache file is missing or outdated.
-        digests: path of a cache file -> sha256 that the file states in its head.
+        digests: path of a cache file -> sha256 that the file states at its beginning.
         recipes: feature -> how it was made: encoder, version, params, weights, face policy and context; with a trained
             extractor, also how that was trained.
         random_weights: whether a feature comes from a network with random weights.
@@ -92,8 +92,8 @@ def read_modalities(
         allow_leak: features of checkpoints that were trained on test data give a note (mark), not a problem.
 
     Returns:
-        Two values: modality -> features, with utterances in manifest order, one corpus part after the other; and the
-        findings of the reading. If the findings hold a problem, do not use the features.
+        Two values. The first is modality -> features; utterances are in manifest order, one corpus part after the
+        other. The second is the findings (problems and notes); if there is a problem, do not use the features.
     """
     findings = Findings()
     reader = _Reader(root, manifest, findings, test_parts, test_ids, allow_random_weights, allow_leak)
@@ -121,14 +121,14 @@ def read_sequences(
     Args:
         root: folder of the caches.
         manifest: the corpus.
-        features: modality -> names of features: the first one for the first role of the modality, and so on.
+        features: modality -> names of features, in the order of the modality's roles.
         parts: corpus parts to read, such as `train` or `Ses01`; each part has its own cache files.
         roles: modality -> roles (names of the model's inputs) that take features of this modality.
-        guards: `test_parts`, `test_ids`, `allow_random_weights` and `allow_leak`, as in `read_modalities`.
+        guards: the arguments `test_parts`, `test_ids`, `allow_random_weights` and `allow_leak` of `read_modalities`.
 
     Returns:
-        Two values: role -> steps, with utterances in manifest order, one corpus part after the other; and the findings
-        of the reading. If the findings hold a problem, do not use the steps.
+        Two values. The first is role -> steps; utterances are in manifest order, one corpus part after the other. The
+        second is the findings (problems and notes); if there is a problem, do not use the steps.
     """
     reader = _Reader(root, manifest, Findings(), **guards)
     read = {

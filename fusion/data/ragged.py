@@ -22,8 +22,8 @@ class Steps:
     Attributes:
         values: [K, T, ...], padded with 0 to T steps. T is at least 1; K may be 0.
         mask: bool [K, T]; True for steps, False for padding.
-        places: int64 [K], ascending; index of each utterance in the batch's flattened grid [B * L] (B dialogues of
-            L utterances).
+        places: int64 [K], ascending; position of each utterance in the flattened batch [B * L] of B dialogues with L
+            utterances.
         modality: the modality of the feature.
     """
 
@@ -51,7 +51,8 @@ class Ragged:
         values: [S, ...], the S steps of all utterances, one utterance after the other ("..." is the shape of a step).
             May also hold steps of utterances that are not used.
         starts, lengths: int64 [N]; utterance i owns values[starts[i]:starts[i] + lengths[i]].
-        mean, std: statistics of a step, with which `gather` standardises; None for no standardisation.
+        mean, std: mean and standard deviation of a step over the training data, with which `gather` z-scores steps;
+            None for no z-scoring.
     """
 
     modality: str
@@ -97,7 +98,7 @@ class Ragged:
         """Gather the steps of a batch, standardise them, and pad them to the longest utterance of the batch.
 
         Args:
-            rows: int [B, L], row index of each utterance of a batch of B dialogues with L utterances.
+            rows: int [B, L], index (0 to N - 1) of each utterance of a batch of B dialogues with L utterances.
             mask: bool [B, L]; True for utterances, False for padding.
         """
         places = (mask & self.present[rows]).flatten().nonzero().flatten()

@@ -25,7 +25,8 @@ class Stage:
     Attributes:
         training: training params of the stage (epochs, learning rate, ...).
         window: context window of the batches.
-        pool: the pool of hard examples, or None. With a pool, the model must have the hook `flips`.
+        pool: held-back utterances, of which only the hard examples join the training; None to hold back none. With a
+            pool, the model must have the hook `flips`.
     """
 
     training: TrainingParams

@@ -26,8 +26,8 @@ class ContextWindow:
         ahead: 0 if the target is the last utterance that the model sees (ERC); 1 if the target comes after it (EPC).
         history: greatest number of utterances that the model sees. None means no limit: the whole dialogue if `ahead`
             is 0, all earlier utterances if `ahead` is 1.
-        same_speaker: (EPC) the target is the next utterance by the speaker of the last utterance that the model sees.
-            What others say in between is left out.
+        same_speaker: only for EPC: the target is the next utterance of the person who spoke last in the context.
+            Utterances of other people in between are left out.
     """
 
     ahead: int = 0
@@ -51,12 +51,12 @@ def context_window_of(entry: ExperimentParams) -> ContextWindow:
 
 @dataclass(frozen=True)
 class Spans:
-    """K spans of consecutive utterances; all utterances of a subset are the rows of one flat tensor.
+    """K spans of consecutive utterances of a subset; a row is the index of an utterance in the whole subset.
 
     Attributes:
         starts, ends: int [K]; span k holds the rows starts[k]:ends[k].
         targets: int [K]; row of the utterance that the last position of span k predicts. None: every position
-            predicts the utterance at this position.
+            predicts its own utterance.
     """
 
     starts: Tensor
@@ -125,7 +125,9 @@ def spans_of(window: ContextWindow, offsets: Tensor, speakers: Tensor | None = N
 
 
 def _after_own_last(speakers: Tensor, begins: Tensor) -> Tensor:
-    """Find where the context of each of N utterances ends: right after the same speaker's previous utterance.
+    """Find where the context of each of N targets ends, if a speaker's next utterance is predicted (EPC).
+
+    It ends right after the previous utterance by the same speaker.
 
     Args:
         speakers: speaker index of each utterance, [N].

@@ -32,7 +32,8 @@ def case_study(model_dir: Path, data: Path, dialogue: str, seed: int = 0) -> dic
         over the context states of the earlier turns (Eq. 9b).
 
     Raises:
-        UsageError: the model is no AVAFN with audio, video and the default attention, or the dialogue is unknown.
+        UsageError: the split has no such dialogue; or the model is no AVAFN on audio and video with cross-attention and
+            with one context attention score for each earlier turn.
 
     Source: docs/papers/avafn.md.
     """
@@ -81,7 +82,11 @@ def _predicted(model: Avafn, batch: Batch) -> list[int]:
 
 
 def _found(run: RunRecord, data: Path, dialogue: str) -> tuple[Source, str]:
-    """Find the subset (train, dev or test) that holds a dialogue; return the subset's data source and its name."""
+    """Find the subset (train, dev or test) that holds a dialogue.
+
+    Returns:
+        Two values: the features and labels read for this subset; the name of the subset.
+    """
     known: set[str] = set()
     for name in SUBSETS:
         source = source_of(run, data, name)

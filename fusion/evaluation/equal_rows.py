@@ -1,7 +1,8 @@
-"""Finds rows of a published table that are different networks in the paper, but one and the same network here.
+"""Finds rows of a published table that are different networks in the paper, but one and the same network in ercache.
 
-A switch may have no effect with the features at hand (the word weights of Cues without a matrix of word relations), or
-the base experiment may already have the row's value. Such a row is trained once; its score would say nothing more.
+There are two causes. A switch may have no effect with the features of the experiment: the word weights of Cues need a
+matrix of word relations. Or the experiment from which the rows are made already has the row's value. Only one of these
+rows is trained, because the others would repeat its score.
 """
 
 from collections.abc import Mapping
@@ -13,7 +14,9 @@ from fusion.papers import Paper, PaperTable, TableRow
 
 
 def resolved(entry: ExperimentParams) -> ExperimentParams:
-    """Return an experiment with the values of all its switches, so that equal networks have equal experiments.
+    """Return a copy of an experiment whose `config` holds all switches of the model, also those left at defaults.
+
+    Experiments with the same switches are then equal, however many switches params.yaml names.
 
     Raises:
         UsageError: a switch is unknown, or a value is wrong.
@@ -24,7 +27,7 @@ def resolved(entry: ExperimentParams) -> ExperimentParams:
 
 
 def idle_switches(entry: ExperimentParams) -> Mapping[str, str]:
-    """Return the switches that have no effect with the features of an experiment: switch -> reason."""
+    """Return the model switches that change nothing with the features of an experiment: name of switch -> reason."""
     model = MODELS[entry.model]
     roles = [
         role
@@ -37,17 +40,17 @@ def idle_switches(entry: ExperimentParams) -> Mapping[str, str]:
 def without_effect(
     paper: Paper, table: PaperTable, entries: Mapping[str, ExperimentParams]
 ) -> dict[str, str]:
-    """Find the rows of a table that are the same network as another of its rows, although the paper's two differ.
+    """Find table rows that repeat the network of another row of the table, although the paper describes two networks.
 
-    The row that is the paper's full system is kept, else the first one.
+    Of rows with the same network, one is kept: the paper's full system, or else the first row.
 
     Args:
         paper: the paper.
-        table: the table.
-        entries: name of a row -> its experiment, for the rows that can run.
+        table: one table of this paper.
+        entries: name of a row -> its experiment, for the rows that can be trained.
 
     Returns:
-        Name of a row -> why it is the same network as the row that is kept.
+        Name of a repeating row -> why its network is the same as that of the kept row.
     """
     alike: list[list[TableRow]] = []
     for row in (row for row in table.rows if row.name in entries):
@@ -68,13 +71,13 @@ def without_effect(
 
 
 def _network(entry: ExperimentParams) -> dict[str, Any]:
-    """Return what decides the network and its training: the resolved experiment without its idle switches."""
+    """Return the settings that decide the network and its training: all but the switches without effect."""
     full, idle = resolved(entry).model_dump(mode="json"), idle_switches(entry)
     return {**full, "config": {k: v for k, v in full["config"].items() if k not in idle}}
 
 
 def _published(row: TableRow, paper: Paper, entry: ExperimentParams) -> Any:
-    """Return the switches of a row in the paper."""
+    """Return the config (all switches) of the network that the paper itself uses for a table row."""
     run = paper.run_for(entry.corpus, entry.task)
     return MODELS[entry.model].resolve(run.preset, row.config)
 

@@ -40,9 +40,9 @@ def evaluate(
         lacking: modalities to remove from all utterances, to test the model without them.
 
     Returns:
-        What `ercache evaluate --json` prints. The key `<subset>` (such as `test`) holds metric -> `{"mean", "std",
-        "ci95"}` over seeds; `per_class`, `confusion`, `marks` (notes on the result) and `deviations` (from the
-        paper of the model; None if it has none) stand beside it.
+        The dict that `ercache evaluate --json` prints. The name of the subset (such as `test`) is a key; its value is
+        metric -> `{"mean", "std", "ci95"}` over seeds. Other keys are `per_class`, `confusion`, `marks` (notes on the
+        result) and `deviations` (from the paper of the model; None for a model without a paper).
 
     Raises:
         UsageError: the run, the subset or a cache cannot be used.
@@ -119,7 +119,7 @@ def predictions_of(
     device: str = "cpu",
     lacking: Sequence[str] = (),
 ) -> list[Predictions]:
-    """Predict a subset with the models of all seeds of a run; return one `Predictions` for each seed."""
+    """Predict the classes of a subset with the model of each seed of a run; return one `Predictions` for each seed."""
     if list(source.classes) != run.classes:
         raise UsageError(
             f"{model_dir}: the classes in the manifest have changed since the training; train the experiment again",
@@ -137,7 +137,7 @@ def predictions_of(
         statistics = read_statistics(folder)
         if statistics is None and TrainingParams(**run.training).standardize:
             raise UsageError(
-                f"{folder}: the feature statistics are missing",
+                f"{folder}: the feature statistics are missing (mean and standard deviation)",
                 hint="train the experiment again",
             )
         model = load_model(folder, run).to(device)
@@ -152,7 +152,7 @@ def load_model(folder: Path, run: RunRecord) -> nn.Module:
 
     Args:
         folder: folder of the seed, inside the run folder.
-        run: the record of the run.
+        run: the contents of the run's `run.json`.
 
     Raises:
         UsageError: the weights are missing, damaged or from another model.

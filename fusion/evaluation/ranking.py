@@ -25,9 +25,9 @@ class Ranking:
         ranks: mean rank of each system, in the order of `names`.
         p: p value of Friedman's test (null hypothesis: all systems are equal); nan for two systems.
         difference: the critical difference. Systems whose mean ranks differ by less are not significantly different.
-        groups: groups of neighbouring systems that do not differ significantly, as large as possible; each as the
-            indices in `names` of the first and the last system.
-        dialogues: number of dialogues.
+        groups: groups of neighbouring systems that do not differ significantly. A group is given by two indices in
+            `names`: that of its first and that of its last system. No group lies inside another one.
+        dialogues: number of test dialogues.
     """
 
     names: tuple[str, ...]
@@ -83,8 +83,8 @@ def indistinguishable_groups(ranks: Sequence[float], difference: float) -> tuple
         difference: the critical difference.
 
     Returns:
-        Indices in `ranks` of the first and the last system of each group. Groups are as large as possible and have at
-        least two systems.
+        For each group, two indices in `ranks`: that of its first and that of its last system. A group has at least two
+        systems, and no group lies inside another one.
     """
     found: list[tuple[int, int]] = []
     for first, rank in enumerate(ranks):

@@ -34,19 +34,19 @@ def reproduce(
 ) -> Iterator[RowResult]:
     """Train the rows of a paper's tables one by one, and yield our scores of each row beside the published ones.
 
-    A row is trained on every corpus that params.yaml names for the paper and that has been scanned. Finished runs are
-    found again by the digest of the experiment: a killed reproduction continues where it was, equal rows of several
-    tables share one run, and a row that equals an experiment of params.yaml takes the experiment's run. A row whose
-    switches have no effect here is not trained.
+    A row is trained on every scanned corpus that params.yaml names for the paper. If a finished run with the same
+    settings and caches exists, its scores are used instead. A killed reproduction therefore continues where it stopped,
+    and equal rows of several tables share one run. A row is not trained if its network repeats another row's (see
+    `fusion.evaluation.equal_rows`).
 
     Args:
-        key: key of the paper.
+        key: short name of the paper, such as `m2fnet`.
         params: contents of params.yaml.
         data: folder with manifests/ and caches/; runs are written to models/ in this folder.
-        table: key of one table; None for all tables.
+        table: key of one table, such as `2`; None for all tables.
         row: name of one row; None for all rows.
-        corpus: name of one corpus; None for all corpora that params.yaml names for the paper and that have a manifest,
-            or for all of them if none has one.
+        corpus: name of one corpus; None for all scanned corpora that params.yaml names for the paper. If none of them
+            is scanned, all are tried.
         device: name of a torch device, such as `cpu` or `cuda:0`.
         progress: called after each epoch.
 
@@ -91,7 +91,16 @@ def reproduce(
 def entries_of(
     table: PaperTable, bases: str | Mapping[Task, str], params: Params
 ) -> Iterator[tuple[str, ExperimentParams]]:
-    """Yield the name and the experiment of each row of a table that the base experiments have features for."""
+    """Yield the name and the experiment of each table row that can be trained.
+
+    Left out are rows whose model ercache lacks, and rows whose base experiment (the experiment of params.yaml from
+    which a row is made) is unknown or lacks a feature.
+
+    Args:
+        table: the published table.
+        bases: name of the base experiment; or task (erc, epc) -> name.
+        params: contents of params.yaml.
+    """
     for row in table.rows:
         base = base_of(row, bases)
         if row.model is not None and base in params.experiments:
@@ -100,12 +109,15 @@ def entries_of(
 
 
 def experiments_of(bases: str | Mapping[Task, str]) -> list[str]:
-    """Return the names of a paper's base experiments on a corpus: a single one, or one for each task (erc, epc)."""
+    """Return the names of the experiments from which a paper's table rows are made: one, or one for each task."""
     return [bases] if isinstance(bases, str) else list(bases.values())
 
 
 def base_of(row: TableRow, bases: str | Mapping[Task, str]) -> str:
-    """Return the name of the experiment that a table row changes: the one for the row's task, else the first one."""
+    """Return the name of the experiment of params.yaml from which a table row is made.
+
+    If `bases` names one for each task (erc, epc), it is that of the row's task; if this task has none, the first one.
+    """
     return bases if isinstance(bases, str) else bases.get(row.task or "erc", next(iter(bases.values())))
 
 
@@ -120,7 +132,7 @@ def shares_among(
         chosen: names of the classes to keep, as true and as predicted classes.
 
     Returns:
-        True class -> predicted class -> share of the row; empty if one of the chosen classes is unknown.
+        True class -> predicted class -> share of the row; empty if no class is chosen or a chosen class is unknown.
     """
     if not chosen or not set(chosen) <= set(classes):
         return {}
@@ -164,7 +176,7 @@ def entry_of(row: TableRow, base: ExperimentParams, name: str) -> ExperimentPara
 
 
 def _encoders_of(row: TableRow, base: ExperimentParams) -> dict[str, str]:
-    """Return the encoders of the paper of a row: modality -> keys, separated by `and`."""
+    """Return which encoders the paper of a table row uses: modality -> names of encoders, joined by `and`."""
     if row.model not in papers():
         return {}
     paper = read_paper(row.model)
@@ -239,5 +251,5 @@ def _trained(
 
 
 def _is_same(known: ExperimentParams, entry: ExperimentParams) -> bool:
-    """Whether an experiment of params.yaml is the same as a row, whose switches all have their values."""
+    """Whether an experiment of params.yaml (`known`) equals that of a table row (`entry`, with all its switches)."""
     return known.model == entry.model and known.corpus == entry.corpus and resolved(known) == entry

@@ -1,4 +1,4 @@
-"""The result of one row of a published table, and the file that holds the rows of a paper on one corpus."""
+"""The result of reproducing one row of a published table; reads and writes JSON files with the results of a paper."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
@@ -26,9 +26,10 @@ class RowResult:
         corpus: name of the corpus.
         published: metric -> published percent on this corpus; empty if the paper has no score.
         ours: metric -> `{"mean", "std", "ci95"}` of our test scores, as fractions.
-        verdict: how our scores compare with the published ones.
-        why: why the row was not trained, or the first points in which our experiment deviates from the row. A row of
-            `no effect here` is the same network as another row of the table, although the paper's two differ.
+        verdict: `reproduced` if all published scores lie in our confidence intervals, else `differs`; `stand-in` if our
+            experiment deviates from the row or the paper has no score on this corpus. Rows without a run:
+            `no effect here` (the same network as another row), `not runnable` or `another system` (not in ercache).
+        why: why the row was not trained, or the first points in which our experiment deviates from the row.
         run: folder of the run.
         per_class: class -> our test scores of this class.
         confusion: our confusion matrix on test.
@@ -56,26 +57,26 @@ class RowResult:
 
     @property
     def summary(self) -> str:
-        """The verdict; a stand-in also says in how many points it deviates from the row."""
+        """The verdict (such as `reproduced`) as a text, with the number of deviations from the paper's row, if any."""
         more = f", {count_noun(len(self.deviations), 'deviation')}" if self.deviations else ""
         return f"{self.verdict}{more}"
 
 
 def rows_file(data: Path, paper: str, corpus: str) -> Path:
-    """Path of the file with the rows of a paper on one corpus, as the pipeline writes it."""
+    """Return the path of the JSON file with the results of all table rows of a paper on one corpus."""
     return data / FOLDER / f"{paper}-{corpus}.json"
 
 
 def write_rows(path: Path, rows: Sequence[RowResult]) -> None:
-    """Write rows to a JSON file."""
+    """Write the results of table rows to a JSON file; missing folders are created."""
     path.parent.mkdir(parents=True, exist_ok=True)
     write_json(path, [asdict(row) for row in rows])
 
 
 def read_rows(path: Path) -> tuple[RowResult, ...]:
-    """Read the rows that `write_rows` has written.
+    """Read the results of table rows from a JSON file that `write_rows` has written.
 
     Raises:
-        ValidationError: the file has another form.
+        ValidationError: the file does not hold such results.
     """
     return TypeAdapter(tuple[RowResult, ...]).validate_json(path.read_bytes())

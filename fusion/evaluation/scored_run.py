@@ -32,8 +32,8 @@ class ScoredRun:
         right: bool [N]; whether the majority of the seeds predicts the true label.
         select: key of the metric that chose the epochs of the run.
         marks: notes that must stand beside every result of the run.
-        trainings: (fold, seed) -> scores of this training on its own test part: metric -> score. Without folds, the
-            name of the fold is empty.
+        trainings: (fold, seed) -> test scores of the model that was trained with this seed in this fold: metric ->
+            score. Without folds, the name of the fold is empty.
     """
 
     name: str
@@ -80,7 +80,7 @@ def scored_run_of(name: str, run: RunRecord, table: pa.Table) -> ScoredRun:
 
     Args:
         name: name of the run.
-        run: the record of the run.
+        run: the contents of the run's `run.json`.
         table: predictions of the run for the labelled test utterances, sorted by seed and utterance id.
     """
     columns = {key: np.array(table.column(key).to_pylist()) for key in ("seed", "dialogue")}
@@ -102,7 +102,7 @@ def scored_run_of(name: str, run: RunRecord, table: pa.Table) -> ScoredRun:
 
 
 def _fold_of_utterances(folder: Path, run: RunRecord) -> dict[str, str]:
-    """Return in which fold each test utterance is tested: id -> fold; empty for a run without folds."""
+    """Return in which fold each utterance is tested: utterance id -> name of fold; empty for a run without folds."""
     places = {fold: folder / FOLDS / folder_of(fold) for fold in run.folds or ()}
     return {
         utterance: fold
@@ -114,7 +114,10 @@ def _fold_of_utterances(folder: Path, run: RunRecord) -> dict[str, str]:
 def _scores_of_trainings(
     run: RunRecord, table: pa.Table, fold: Mapping[str, str]
 ) -> dict[tuple[str, int], dict[str, float]]:
-    """Compute the scores of each training of a run on its own test part: (fold, seed) -> metric -> score."""
+    """Compute the test scores of the model of each fold and seed: (fold, seed) -> metric -> score.
+
+    A model is scored only on the test utterances of its own fold. Without folds, the name of the fold is empty.
+    """
     truth, predicted = (_of_emotions if run.several else _of_classes)(run, table)
     folds = np.array([fold.get(i, "") for i in table.column("id").to_pylist()])
     seeds = np.array(table.column("seed").to_pylist())
@@ -153,7 +156,7 @@ def _test_rows(folder: Path, run: RunRecord) -> pa.Table:
     wrong = _damages(table, run, chances)
     if wrong:
         raise UsageError(
-            f"{folder / PREDICTIONS_FILE}: the predictions do not fit the record of the run",
+            f"{folder / PREDICTIONS_FILE}: the predictions do not fit the run's run.json",
             details=wrong,
             hint="train the experiment again",
         )
@@ -161,7 +164,7 @@ def _test_rows(folder: Path, run: RunRecord) -> pa.Table:
 
 
 def _damages(table: pa.Table, run: RunRecord, chances: Sequence[str]) -> list[str]:
-    """Check a table of predictions against the record of its run; return one sentence for each problem."""
+    """Check whether a table of predictions fits the run's `run.json`; return one sentence for each problem."""
     wrong = [name for name in chances if not pa.types.is_floating(table.schema.field(name).type)]
     found = [f"column {name} holds no numbers" for name in wrong]
     # In a multi-label task some emotions of an utterance may be unknown.

@@ -31,8 +31,8 @@ def compare(run_dirs: Sequence[Path], metric: str | None = None) -> list[dict[st
 
     Args:
         run_dirs: at least two run folders.
-        metric: key of the metric to compare; None for the one that chose the epochs of all runs, or weighted F1 if they
-            were chosen by different ones.
+        metric: key of the metric to compare. None for the metric by which the runs chose their best epochs; if the runs
+            used different ones, weighted F1.
 
     Returns:
         One row for each pair of runs:
@@ -44,9 +44,10 @@ def compare(run_dirs: Sequence[Path], metric: str | None = None) -> list[dict[st
           gets draws of seeds of its own.
         - `p`: two-sided p value of the bootstrap, Holm-corrected over all pairs.
         - `p_mcnemar`: p value of the exact McNemar test on majority votes of the seeds, Holm-corrected.
-        - `p_t`: p value of the two-sided paired t-test over the trainings (seeds, or seeds and folds) that both runs
-          have, Holm-corrected; None with fewer than two. `trainings` is their number.
-        - `only_a_right`, `only_b_right`: number of utterances that only a, or only b, predicts correctly.
+        - `p_t`: p value of the two-sided paired t-test, Holm-corrected. A pair is the scores of both runs for the same
+          seed (and fold). None with fewer than two pairs.
+        - `trainings`: number of these pairs.
+        - `only_a_right`, `only_b_right`: number of utterances that only run a, or only run b, predicts correctly.
         - `marks_a`, `marks_b`: notes that must stand beside the results.
 
     Raises:
@@ -70,10 +71,13 @@ def compare(run_dirs: Sequence[Path], metric: str | None = None) -> list[dict[st
 
 
 def _metric_of(asked: str | None, runs: Sequence[ScoredRun]) -> str:
-    """Return the metric by which runs are compared: the asked one, or that of their selection if it is the same.
+    """Return the key of the metric by which runs are compared.
+
+    It is `asked`, if the user names one. Else it is the metric by which all runs chose their best epochs, or weighted
+    F1 if the runs used different ones.
 
     Raises:
-        UsageError: the asked metric does not exist for the labels of the runs.
+        UsageError: the metric `asked` does not exist for the labels of the runs.
     """
     selected = {run.select for run in runs}
     if asked is None:
@@ -152,5 +156,5 @@ def bootstrap_p(differences: NDArray[np.float64]) -> float:
 
 
 def holm(p: Sequence[float]) -> list[float]:
-    """Correct p values for the number of comparisons by Holm's method; the order stays."""
+    """Correct p values for the number of comparisons by Holm's method; return them in the same order."""
     return [float(value) for value in multipletests(p, method="holm")[1]]

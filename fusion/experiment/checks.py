@@ -15,7 +15,10 @@ from fusion.data.labels import label_space
 
 
 def split_problems(manifest: Manifest, entry: ExperimentParams, subsets: Sequence[str]) -> list[str]:
-    """Check the split and the label set of an experiment; return one sentence for each problem."""
+    """Check the split and the label set of an experiment against the manifest; return one sentence for each problem.
+
+    Problems are, for example, a subset without labels, or two subsets that share utterances.
+    """
     problems = []
     space = label_space(manifest, entry.label_set)
     if space is None:
@@ -46,13 +49,13 @@ def split_problems(manifest: Manifest, entry: ExperimentParams, subsets: Sequenc
 
 
 def broken_promises(manifest: Manifest, split: str, subsets: Sequence[str], findings: Findings) -> list[str]:
-    """Check that a split keeps its promises: that train, dev and test share no speakers, or no dialogues.
+    """Check that a split keeps its promises: what its subsets must not share, such as speakers or dialogues.
 
-    A split without promises, such as a user's own table, may have utterances of one dialogue in two subsets. This is
-    allowed, but recorded as a note (mark) in `findings`.
+    The manifest records the promises of each split. A split without promises may have utterances of one dialogue in two
+    subsets. This is allowed, but recorded as a note (mark) in `findings`.
 
     Returns:
-        One sentence for each pair of subsets that breaks a promise.
+        One sentence for each pair of subsets (train, dev, test) that breaks a promise.
     """
     promised = manifest.promises.get(split, ())
     if not promised:
@@ -62,10 +65,10 @@ def broken_promises(manifest: Manifest, split: str, subsets: Sequence[str], find
 
 
 def shared_groups(manifest: Manifest, split: str, subsets: Sequence[str], kind: Promise) -> list[str]:
-    """Find pairs of subsets (train, dev, test) that share speakers, or that share dialogues.
+    """Find pairs of subsets (train, dev, test) that share speakers (`kind` is `speaker`) or dialogues (`dialogue`).
 
     Returns:
-        One sentence for each such pair, with the first shared names.
+        One sentence for each such pair, with the names of the first three shared speakers or dialogues.
     """
     group = {
         u.id: (u.part, u.dialogue) if kind == "dialogue" else ("", u.speaker) for u in manifest.utterances
@@ -81,7 +84,7 @@ def shared_groups(manifest: Manifest, split: str, subsets: Sequence[str], kind: 
 
 
 def trained_on(manifest: Manifest, entry: ExperimentParams) -> list[str]:
-    """Return the ids of the training utterances; without the unlabelled ones if the experiment drops them."""
+    """Return the ids of the training utterances, without unlabelled ones if the experiment says `unlabelled: drop`."""
     ids = set(manifest.splits.get(entry.split, {}).get("train", ()))
     seen = (u for u in manifest.utterances if u.id in ids)
     space = label_space(manifest, entry.label_set)
@@ -95,7 +98,7 @@ def absent_modalities(
 
     Args:
         train: ids of the training utterances.
-        present: modality -> bool [N]; whether the utterance in each row has the modality.
+        present: modality -> bool [N]; whether each of the N utterances that were read has the modality.
         rows: utterance id -> row index in `present`.
 
     Returns:
@@ -110,7 +113,14 @@ def absent_modalities(
 
 
 def looks_ahead(findings: Findings) -> list[str]:
-    """Find features that see later utterances, which an EPC model must not know; return one sentence for each."""
+    """Find features that were computed with later utterances, which a prediction model (EPC) must not know.
+
+    Milder findings are recorded as notes (marks) in `findings`: the context of a feature is unknown, or the feature
+    knows the next speaker.
+
+    Returns:
+        One sentence for each feature that sees later utterances.
+    """
     found = []
     for name, recipe in findings.recipes.items():
         context = recipe["context"]

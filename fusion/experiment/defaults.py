@@ -1,4 +1,4 @@
-"""Choose the label set and the split of an experiment that names none, if the manifest leaves no doubt."""
+"""Chooses a label set and a split where the user names none, if the manifest leaves no doubt."""
 
 from typing import Final
 
@@ -11,10 +11,10 @@ PREFERRED: Final = (ExperimentParams.model_fields["split"].default, "dialogues",
 
 
 def default_label_set(manifest: Manifest) -> str:
-    """Choose the label set: the usual one if the manifest has it, else the only one with labels.
+    """Choose the label set of a corpus: `emotion7` if the manifest has it, else the only label set with labels.
 
     Raises:
-        UsageError: the corpus has no labels, or several label sets with labels.
+        UsageError: the corpus has no labels, or several label sets with labels but no `emotion7`.
     """
     usual: str = ExperimentParams.model_fields["label_set"].default
     if manifest.sets_of(usual):
@@ -34,10 +34,10 @@ def default_label_set(manifest: Manifest) -> str:
 
 
 def default_split(manifest: Manifest) -> str:
-    """Choose the split: `official`, else `dialogues` or `speakers`, else the only one.
+    """Choose the split of a corpus: the first of `official`, `dialogues`, `speakers` that exists, else the only split.
 
     Raises:
-        UsageError: the manifest has no split, or several ones of which none is preferred.
+        UsageError: the manifest has no split, or several splits but none of these three.
     """
     splits = [name for name in manifest.splits if "/" not in name]  # the others are folds
     for name in PREFERRED:

@@ -1,4 +1,4 @@
-"""Refuses dialogues that are too long for models whose memory grows with the square of the dialogue's length."""
+"""Finds dialogues that are too long for models whose memory grows with the square of the dialogue's length."""
 
 import math
 from collections.abc import Iterable, Sequence

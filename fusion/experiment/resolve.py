@@ -21,7 +21,7 @@ class Experiment:
         name: name of the experiment.
         entry: the entry of the experiment in params.yaml.
         model: registry entry of the model.
-        config: all switches of the model.
+        config: values of all switches of the model.
         training: all training params.
     """
 
@@ -61,7 +61,7 @@ def experiment_of(name: str, params: Params) -> Experiment:
     if entry.task not in model.tasks:
         bad.append(f"model {model.key} does not do the task {entry.task!r}")
     if bad:
-        raise UsageError(f"experiment {name!r} in params.yaml cannot be used", details=bad)
+        raise UsageError(f"experiment {name!r} in params.yaml cannot be used; correct it", details=bad)
     recipe = None if entry.recipe is None else model.recipe(entry.recipe)
     training = params.training_of(entry, recipe)
     _check_metric(name, training)
@@ -69,15 +69,15 @@ def experiment_of(name: str, params: Params) -> Experiment:
 
 
 def _check_metric(name: str, training: TrainingParams) -> None:
-    """Check that the epoch can be chosen by the metric that the training names.
+    """Check that the metric `training.select`, by which the best epoch is chosen, exists and suits this purpose.
 
     Raises:
-        UsageError: the metric is unknown, or it needs more than a confusion matrix.
+        UsageError: the metric is unknown, or it cannot be computed from a confusion matrix.
     """
     usable = {key: metric for key, metric in METRICS.items() if metric.of_rates is not None}
     if training.select not in usable:
         raise UsageError(
-            f"experiment {name!r}: training.select names no metric that can choose an epoch, {training.select!r}",
+            f"experiment {name!r}: training.select names no metric that can choose an epoch: {training.select!r}",
             hint=suggestion(training.select, usable),
         )
 

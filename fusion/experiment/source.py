@@ -38,7 +38,7 @@ class Source:
     """Features and labels of an experiment, as read from the manifest and the caches.
 
     Attributes:
-        manifest: the corpus.
+        manifest: the manifest of the corpus: its utterances, labels and splits.
         manifest_digest: sha256 of the manifest file.
         label_set: name of a label set, or of a family of label sets (multi-label).
         split: name of a split in the manifest.
@@ -68,7 +68,7 @@ class Source:
 
     @property
     def labels(self) -> LabelSpace:
-        """The labels from which a model chooses: one of several classes, or any of them in a multi-label task."""
+        """The possible labels: one of several classes for each utterance, or any number in a multi-label task."""
         space = label_space(self.manifest, self.label_set)
         assert space is not None  # `read_source` refuses an unknown label set
         return space
@@ -169,7 +169,7 @@ def read_source(
 
 
 def _parts_of(manifest: Manifest, dialogues: Iterable[Sequence[Utterance]]) -> list[str]:
-    """Return the corpus parts (such as `train`, `Ses01`) that hold the dialogues; all parts if there is no dialogue."""
+    """Return the corpus parts (such as `train`, `Ses01`) that hold the dialogues; without any dialogue, all parts."""
     needed = {u.part for dialogue in dialogues for u in dialogue} or set(manifest.parts)
     return [part for part in manifest.parts if part in needed]
 
@@ -180,8 +180,9 @@ def _read_caches(
     """Read the features of an experiment.
 
     Returns:
-        Three values: modality -> pooled features (empty for a model that takes sequences); role, an input of the model
-        -> steps (empty for a model that takes pooled features); the findings of the reading.
+        Three values. The first is modality -> pooled features; it is empty for a model that takes sequences. The second
+        is role (an input of the model) -> steps; it is empty for a model that takes pooled features. The third holds
+        the problems and notes found while reading.
     """
     features = {m: entry.features[m] for m in in_order(entry.features)}  # type: ignore[index]
     roles = MODELS[entry.model].roles

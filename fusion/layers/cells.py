@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 
 def gru_step(gi: Tensor, gh: Tensor, h: Tensor) -> Tensor:
-    """Compute the new state of a GRU cell of size H, from its input x and previous state h, already projected.
+    """Compute the new state of a GRU cell of size H, from the projections of its input x and of its previous state h.
 
     Args:
         gi: projected input, W_i x + b_i for the gates r, z, n, [..., 3 H].
@@ -69,7 +69,9 @@ def project_inputs(cells: nn.ModuleList, weights: list[Tensor], x: Tensor) -> Te
 
 
 def stack_weights(weights: list[Tensor]) -> Tensor:
-    """Stack and transpose blocks of the input weights W_i, for an input that depends on the states of earlier turns.
+    """Stack and transpose blocks of the input weights W_i, so that one batched product serves all directions.
+
+    For inputs that depend on the states of earlier turns; other inputs are projected by `project_inputs`.
 
     Args:
         weights: one block [3 H, D] for each of R directions; D is the input size, H the size of the cell's state.
@@ -83,11 +85,11 @@ def stack_weights(weights: list[Tensor]) -> Tensor:
 def recurrent_weights(cells: nn.ModuleList, rows: int) -> tuple[Tensor, Tensor]:
     """Stack the recurrent weights W_h and biases b_h of GRU cells with states of size H, one cell for each direction.
 
-    For speed, the bias is repeated for every row of the batch: torch then sums its gradient over the rows only once.
+    For speed, the bias is repeated for every state of the batch: torch then sums its gradient over them only once.
 
     Args:
         cells: the cells of R directions.
-        rows: number of rows of the batch.
+        rows: number of states that one step updates, such as the number of dialogues in the batch.
 
     Returns:
         Two tensors: W_h transposed, [R, H, 3 H]; b_h, [R, rows, 3 H].

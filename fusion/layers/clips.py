@@ -36,8 +36,8 @@ def dense_clips(batch: Batch, shortest: Mapping[str, int]) -> tuple[Tensor, Clip
 
     Args:
         batch: the batch of B dialogues with L utterances.
-        shortest: role (an input of the model) -> smallest number of steps of the padded tensor. Only these roles are
-            collected.
+        shortest: role (an input of the model) -> number of steps to which clips are padded at least. Only these roles
+            are collected.
 
     Returns:
         Two values: int [N], the position of each clip in the flattened batch [B * L]; and the clips.
@@ -77,8 +77,9 @@ def weaken_modalities(clips: ClipBatch, how: str) -> tuple[ClipBatch, int]:
 
     Args:
         clips: N clips with the roles `audio` and `visual`.
-        how: `softhard` makes four sets of clips: (a, v), (c a, (1 - c) v), (0, v), (a, 0). The factor c is drawn for
-            each clip from 0, 0.01, ..., 0.99. `noise` makes three sets: (a, v), (noise, v), (a, noise).
+        how: `softhard` makes four sets of clips, here as (audio, video): (a, v), (c a, (1 - c) v), (0, v), (a, 0). The
+            factor c is drawn for each clip from 0, 0.01, ..., 0.99. `noise` makes three sets: (a, v), (noise, v),
+            (a, noise).
 
     Returns:
         Two values: one batch with all sets of N clips, set after set; and the number of sets.

@@ -1,4 +1,4 @@
-"""Attention of the current turn over the turns before it."""
+"""Dot-product attention of the current turn (utterance) over all earlier turns of its dialogue."""
 
 from collections.abc import Sequence
 

@@ -76,7 +76,7 @@ def printed_focal(logits: Tensor, labels: Tensor, gamma: float) -> tuple[Tensor,
 
 
 def balanced_presence(labels: Tensor) -> Tensor:
-    """Return a weight for each of C emotions that raises rare ones: number of labels 0 / number of labels 1, [C].
+    """Return a weight for each of C emotions, higher for rare ones: number of labels 0 / number of labels 1, [C].
 
     Args:
         labels: labels of N utterances, [N, C], with 1 (present), 0 (absent) and -100 (no label). An emotion without any

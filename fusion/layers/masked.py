@@ -17,9 +17,9 @@ def length_mask(lengths: Tensor, longest: int) -> Tensor:
 
 
 def safe_key_mask(mask: Tensor) -> Tensor:
-    """Return a key mask for attention in which every row has a valid key, so that the softmax gives no nan.
+    """Return a key mask for attention in which every sequence has a valid key, so that the softmax gives no nan.
 
-    Rows without any valid key become all True; discard the attention results of these rows.
+    Sequences without any valid key become all True; discard the attention results of these sequences.
 
     Args:
         mask: bool [N, T] for N sequences of T steps; True for valid keys.
@@ -83,7 +83,9 @@ class BatchNorm(nn.BatchNorm1d):
     """
 
     def forward(self, x: Tensor, mask: Tensor) -> Tensor:  # type: ignore[override]
-        """Normalise each of C channels, in training by the mean and variance of the batch's real steps; padding is 0.
+        """Normalise each of C channels; padding becomes 0.
+
+        Training uses mean and variance of the batch's real steps, evaluation the running statistics.
 
         Args:
             x: N sequences of T steps, [N, T, C].

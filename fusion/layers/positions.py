@@ -10,7 +10,7 @@ def sinusoidal(x: Tensor) -> Tensor:
     """Return the sine and cosine position encoding of L utterances with D features, [L, D].
 
     Args:
-        x: the features of B dialogues, [B, L, D]; only the sizes L and D are used, with the number type and device.
+        x: the features of B dialogues, [B, L, D]; only their sizes L and D, number type and device are used.
     """
     width = x.shape[2]
     rank = torch.arange(x.shape[1], device=x.device, dtype=x.dtype)[:, None]

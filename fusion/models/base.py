@@ -27,7 +27,7 @@ def no_checkpoints(config: Any, modalities: Collection[str]) -> list[str]:
 
 
 def no_idle_switches(config: Any, roles: Collection[str]) -> dict[str, str]:
-    """Return no switch without effect: the default for models in which every switch changes the network."""
+    """Return an empty dict: the default for models in which every switch has an effect with all inputs."""
     return {}
 
 
@@ -58,7 +58,8 @@ class ModelEntry:
             utterances of a dialogue; None if memory does not grow with the number of pairs.
         marks: config -> notes that must stand beside every result with this config.
         checkpoints: (config, modalities) -> keys of the checkpoints that the model itself loads.
-        idle: (config, modalities or roles that have a feature) -> switches without any effect there: name -> reason.
+        idle: (config, modalities or roles that have a feature) -> the switches that then have no effect, as a dict from
+            the name of a switch to the reason.
     """
 
     key: str
@@ -78,7 +79,7 @@ class ModelEntry:
     idle: Callable[[Any, Collection[str]], Mapping[str, str]] = no_idle_switches
 
     def resolve(self, preset: str, overrides: Mapping[str, Any]) -> BaseModel:
-        """Return the config (all switches) of a preset, with the values of `overrides` in place of the preset's.
+        """Return the config (all switches) of a preset; values in `overrides` replace those of the preset.
 
         Raises:
             UsageError: the preset or a switch is unknown, or a value is wrong.
@@ -140,7 +141,7 @@ class ModelEntry:
 
 
 def faults_of(entry: Any) -> list[str]:
-    """Check a registry entry of a model; return one sentence for each fault."""
+    """Check whether a registry entry is a `ModelEntry` with a preset; return one sentence for each fault."""
     if not isinstance(entry, ModelEntry):
         return [f"{entry!r} is no ModelEntry"]
     if not entry.presets:
@@ -149,7 +150,7 @@ def faults_of(entry: Any) -> list[str]:
 
 
 def paper_rows(config: type[BaseModel]) -> dict[str, Any]:
-    """Return which switches make rows of published tables: name of the switch -> name of the row."""
+    """Return the switches with which rows of published tables are reproduced: name of the switch -> name of the row."""
     extras = {name: info.json_schema_extra for name, info in config.model_fields.items()}
     return {
         name: extra["paper_row"]

@@ -22,7 +22,7 @@ class CopyLast(nn.Module):
     y_last is the true label of the last labelled utterance in the context, by any speaker. If there is none, the model
     predicts the most frequent class. The model does not use features.
 
-    Source: UAR 27.29 on MELD, docs/papers/cues.md, section 7.
+    Scores on MELD (UAR 27.29): docs/papers/cues.md, section 7.
     """
 
     def __init__(self, widths: Widths, classes: int, config: CopyLastConfig) -> None:

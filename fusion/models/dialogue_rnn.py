@@ -44,7 +44,8 @@ class DialogueRnnConfig(BaseModel):
 class DialogueRnn(nn.Module):
     """The model of "DialogueRNN: An Attentive RNN for Emotion Detection in Conversations" (Majumder et al., AAAI 2019).
 
-    Each GRU (`GRU_G`, `GRU_P`, `GRU_L`, `GRU_E`) is a list with one `nn.GRUCell` for each direction of time.
+    The four GRUs are `GRU_G` (global state), `GRU_P` (state of the party who speaks), `GRU_L` (listeners) and `GRU_E`
+    (emotion). Each is a list with one `nn.GRUCell` for each direction of time.
     """
 
     def __init__(self, widths: Widths, classes: int, config: DialogueRnnConfig) -> None:
@@ -92,7 +93,7 @@ class DialogueRnn(nn.Module):
         return to_direction_time(run_gru(self.GRU_E, self._parties(u, back, who, parties)), back)
 
     def _parties(self, u: Tensor, back: Tensor, who: Tensor, parties: int) -> Tensor:
-        """Run the global and the party GRUs turn by turn.
+        """Run the GRUs of the global state and of the parties (speakers) turn by turn.
 
         Returns:
             The state q_s of the current speaker after each turn, [R, B, L, D_p]: R directions, B dialogues, L turns,

@@ -70,7 +70,10 @@ def hooks_of(model: nn.Module) -> Hooks:
         if not fits:
             wrong.append(f"`{name}` is {type(value).__name__}, not {kind}")
     if wrong:
-        raise UsageError(f"model {type(model).__name__}: wrong or misspelt hooks", details=wrong)
+        raise UsageError(
+            f"model {type(model).__name__}: wrong or misspelt hooks; rename or correct these attributes",
+            details=wrong,
+        )
 
     def loss_of_logits(batch: Batch, measure: Loss) -> tuple[Tensor, int]:
         return measure(model(batch), batch.labels)

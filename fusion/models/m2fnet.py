@@ -218,7 +218,7 @@ class M2FNet(nn.Module):
         return F_x, blocked
 
     def fuse(self, F_x: dict[str, Tensor], blocked: dict[str, Tensor]) -> list[Tensor]:
-        """Run the m fusion layers (Eq. 6); return a list of m + 1 features, X_0 = F_T before the first layer to X_m."""
+        """Run the m fusion layers (Eq. 6); return the list of fused features: X_0 = F_T (the input), X_1, ..., X_m."""
         X = [F_x[self.names[0]]]
         for layer in self.fusion:
             X.append(layer(X[-1], F_x, blocked))

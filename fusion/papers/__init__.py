@@ -1,4 +1,4 @@
-"""Papers as data: one YAML file for each, with its tables (scores and switches of each row) and what it trains."""
+"""The papers that ercache reproduces, as data: one YAML file for each paper, with its tables and its training runs."""
 
 from pathlib import Path
 from typing import Any, Final
@@ -42,7 +42,7 @@ class TableRow(Strict):
 
 
 class PaperTable(Strict):
-    """A table of a paper (or a figure with printed scores), with its rows."""
+    """One published table (or figure with printed scores) of a paper: its key, its title, and its rows of scores."""
 
     key: str
     title: str
@@ -50,7 +50,7 @@ class PaperTable(Strict):
 
 
 class Paper(Strict):
-    """A paper and its tables.
+    """A published paper, as read from its YAML file: its features, its training runs and its tables of scores.
 
     Attributes:
         key: short name of the paper, such as `m2fnet`.
@@ -58,7 +58,7 @@ class Paper(Strict):
         model: key of the paper's model in ercache.
         note: what readers of the published scores must know.
         confusion_classes: the classes in the paper's figure of the confusion matrix, if it shows only some classes.
-        features: features of the paper.
+        features: name of a feature -> how the paper computes it.
         runs: what the paper trains: one entry for each corpus and task.
         tables: tables of the paper.
     """
@@ -73,7 +73,10 @@ class Paper(Strict):
     tables: list[PaperTable] = Field(min_length=1)
 
     def run_for(self, corpus: str, task: Task) -> PaperRun:
-        """Return what the paper trains on a corpus for a task; if there is no such entry, the one closest to it."""
+        """Return what the paper trains on a corpus for a task.
+
+        If the paper has no such run, it is a run on the same corpus for another task, else one on another corpus.
+        """
 
         def distance(run: PaperRun) -> tuple[bool, bool]:
             return run.corpus != corpus, run.task != task
@@ -81,12 +84,19 @@ class Paper(Strict):
         return min(self.runs, key=distance)
 
     def concerns(self, table: PaperTable, corpus: str) -> bool:
-        """Whether a table has scores on a corpus. On a corpus without any published score, every table concerns it."""
+        """Whether a table is to be reproduced on a corpus: it has scores there, or no table of the paper has any."""
         known = [t for t in self.tables if any(corpus in row.published for row in t.rows)]
         return table in known or not known
 
     def select(self, table: str | None, row: str | None = None) -> list[PaperTable]:
-        """Select published rows: those named `row` in the table with the key `table`; None selects all rows or tables.
+        """Select tables of the paper, and rows of these tables.
+
+        Args:
+            table: key of one table; None for all tables.
+            row: name of the rows to keep; None for all rows.
+
+        Returns:
+            Copies of the selected tables that hold only the selected rows; tables without such a row are left out.
 
         Raises:
             UsageError: the paper has no such table or row.
@@ -112,7 +122,7 @@ def papers() -> list[str]:
 
 
 def read_paper(key: str) -> Paper:
-    """Read the published tables of a paper.
+    """Read a paper (its features, training runs and tables) from its YAML file, by its key such as `m2fnet`.
 
     Raises:
         UsageError: the paper is unknown.

@@ -1,6 +1,6 @@
 """Says in which points a run deviates from its paper: features, task, labels, split, switches and training.
 
-A list without a sentence means: this is a run of the paper, as its page in docs/papers/ reads it.
+An empty list means that the run follows the paper in all points, as docs/papers/ reads the paper.
 """
 
 from collections.abc import Callable, Iterator
@@ -31,9 +31,9 @@ def deviations_of(record: RunRecord, row: TableRow | None = None) -> list[str] |
     """List the points in which a run deviates from the paper of its model, one short sentence each.
 
     Args:
-        record: the record of the run.
-        row: the row of a published table that the run shall reproduce; its modalities, arrays and switches are then the
-            paper's. None: the run is compared with the paper's full system.
+        record: the contents of the run's `run.json`.
+        row: the row of a published table with which to compare the run: the modalities, arrays and switches of this row
+            then count as the paper's. None to compare with the paper's full system.
 
     Returns:
         The sentences, each with the run's value and the paper's; None if no paper is known for the model.
@@ -52,14 +52,14 @@ def deviations_of(record: RunRecord, row: TableRow | None = None) -> list[str] |
 
 
 def recorded_deviations(record: RunRecord) -> list[str] | None:
-    """Return the deviations that `run.json` holds; for a run from before it held them, list them now."""
+    """Return the deviations from the paper as `run.json` holds them; for older runs without them, find them now."""
     if "deviations" in record.model_fields_set:
         return record.deviations
     return deviations_of(record)
 
 
 def in_short(deviations: list[str], most: int = 2) -> str:
-    """Return the first deviations as one text, with the number of the others."""
+    """Join the first `most` deviations into one text, and add how many more there are."""
     more = f"; and {len(deviations) - most} more" if len(deviations) > most else ""
     return "; ".join(deviations[:most]) + more
 
@@ -130,5 +130,5 @@ def _always(training: TrainingParams) -> bool:
 
 
 def _unit(task: str, history: int | None) -> str:
-    """Return what a batch counts: whole dialogues, or single utterances with their context."""
+    """Return what the batch size counts: `dialogues` (whole ones), or `utterances` (each with its context)."""
     return "dialogues" if task == "erc" and history is None else "utterances"

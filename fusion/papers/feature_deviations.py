@@ -15,12 +15,12 @@ Recipe = Mapping[str, Any]
 
 
 def told(what: str, ours: Any, theirs: Any) -> str:
-    """Return the sentence for one deviation: the field, the run's value and the paper's."""
+    """Return the sentence for one deviation, such as "history 5, the paper uses none"; `what` names the setting."""
     return f"{what} {shown(ours)}, the paper uses {shown(theirs)}"
 
 
 def shown(value: Any) -> str:
-    """Write a value as params.yaml would, but None as `none`, and lists without brackets."""
+    """Write a value for a sentence: as in params.yaml, but None as `none`, and a list with `+` between its items."""
     if isinstance(value, list | tuple):
         return "+".join(map(shown, value)) or "none"
     return (
@@ -40,15 +40,16 @@ def deviations_of_modality(
     features: Mapping[str, PaperFeature],
     array: str | None = None,
 ) -> Iterator[str]:
-    """Compare the features of one modality.
+    """Compare a run's features of one modality with the paper's; yield one sentence for each deviation.
 
     Args:
-        record: the run.
+        record: the contents of the run's `run.json`.
         model: registry entry of the model.
         modality: the modality; the run has features of it.
-        theirs: the paper's features of the modality, `feature` or `feature:array`, in the order of the roles.
-        features: all features of the paper.
-        array: name of the array that a table row reads from each feature; None for the arrays of the paper.
+        theirs: names of the paper's features of the modality (`feature` or `feature:array`), in the order of the roles
+            (inputs of the model).
+        features: name -> feature, for all features of the paper.
+        array: name of the array that a table row reads from each feature; None for the arrays named in `theirs`.
     """
     ours = record.features[modality]
     roles = model.roles.get(modality, (modality,))
@@ -94,7 +95,7 @@ def _deviations_of_feature(record: RunRecord, label: str, name: str, paper: Pape
 
 
 def _recipes(record: RunRecord, feature: str) -> list[Recipe]:
-    """Return how a feature was made; in cross-validation for each fold, if the folds have extractors of their own."""
+    """Return how a feature was made (encoder, params, weights): one item, or one for each fold with own extractor."""
     held = record.provenance.encoders
     if feature in held:
         return [held[feature]]
@@ -142,7 +143,7 @@ def _of_faces(label: str, ours: Mapping[str, Any] | None, paper: PaperFeature) -
 
 
 def _of_checkpoint(label: str, ours: Mapping[str, Any], key: str) -> Iterator[str]:
-    """Compare a checkpoint with the published one of the catalogue: key, source, revision and content."""
+    """Compare a feature's checkpoint with the published one in ercache's catalogue; yield a sentence per deviation."""
     if ours.get("random"):
         yield f"{label} random weights, the paper uses {key}"
         return
@@ -186,7 +187,7 @@ def _of_extractor(record: RunRecord, label: str, recipe: Recipe, paper: PaperExt
 
 
 def _is_corpus(seen: str, wanted: str) -> bool:
-    """Whether an extractor's data are a corpus, or a folder whose name begins with the corpus' name."""
+    """Whether the training data `seen` of an extractor are the corpus `wanted`, or a folder named after this corpus."""
     if not seen.startswith(FOLDER):
         return seen == wanted
     return _letters(seen.removeprefix(FOLDER)).startswith(_letters(wanted))
@@ -197,7 +198,7 @@ def _letters(name: str) -> str:
 
 
 def flat(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Return nested dictionaries as one, with dotted keys."""
+    """Turn nested dictionaries into a flat one with dotted keys: `{"a": {"b": 1}}` becomes `{"a.b": 1}`."""
     found: dict[str, Any] = {}
     for name, value in values.items():
         inner = {f"{name}.{key}": v for key, v in flat(value).items()} if isinstance(value, Mapping) else None

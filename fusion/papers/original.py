@@ -1,7 +1,7 @@
 """What a paper itself trains, as data: its features, the training of their extractors, and its runs.
 
-The values stand in the YAML file of each paper, beside its tables. Where a paper is silent they are the choices that
-its page in docs/papers/ explains. `fusion.papers.deviations` compares runs with them.
+The values stand in the YAML file of each paper, beside its tables. Where a paper is silent, the values are our choices,
+which docs/papers/ explains. `fusion.papers.deviations` compares runs with these values.
 """
 
 from typing import Any, Final, Literal
@@ -17,8 +17,9 @@ class PaperExtractor(Strict):
     """How a paper trains one of its extractors (`ercache pretrain`).
 
     Attributes:
-        corpus: key of the corpus, `own` for the corpus of the run, or the beginning of the name of a folder of files.
-        labels: what the labels of the examples name: classes, or people (`identity`).
+        corpus: the training data: name of a corpus, `own` for the corpus of the run, or (for a folder of files) the
+            beginning of the folder's name.
+        labels: what a label of a training example names: a class (`class`) or a person (`identity`).
         checkpoint: key of the checkpoint from which the training starts.
         config: switches of the training run; nested ones as a dictionary.
         training: training params.
@@ -39,13 +40,14 @@ class PaperFeature(Strict):
     Attributes:
         encoder: key of the encoder.
         params: values of the encoder's params, as a cache records them.
-        also: param -> further values with the same result.
+        also: param -> other values of it with which the encoder gives the same arrays.
         free: params that do not change the arrays that the paper's model reads.
         faces: face policy; None if the encoder needs no faces.
-        weights: key of the checkpoint; None if the encoder has none, or an extractor.
+        weights: key of the published checkpoint; None if the encoder needs none, or if the paper trains it itself.
         beside: keys of further files that the encoder reads, such as a knowledge base.
-        extractor: how the extractor is trained, if the feature comes from one.
-        vectors: names of vector arrays that stand for the whole feature, beside the name without an array.
+        extractor: how the paper trains the encoder itself; None if it does not.
+        vectors: names of arrays that count as the whole feature: where the paper names no array, a run may name one of
+            these.
     """
 
     encoder: str
@@ -59,19 +61,21 @@ class PaperFeature(Strict):
     vectors: list[str] = Field(default_factory=list)
 
     def allows(self, param: str, value: Any) -> bool:
-        """Whether the paper's feature has this value of a param, or one with the same result."""
+        """Whether a value of an encoder's param counts as the paper's: it is the same, or gives the same arrays."""
         return value == self.params[param] or value in self.also.get(param, ())
 
 
 class PaperRun(Strict):
-    """What a paper trains on one corpus for one task: everything that decides the result, except the row's switches.
+    """What a paper trains on one corpus for one task: all settings but the switches that single table rows change.
 
     Attributes:
         corpus, task, label_set, split, folds, unlabelled, epc_target: as in an experiment of params.yaml.
-        history: values of `history` with the paper's result; the first one is the value to use.
-        features: modality -> features of the paper, `feature` or `feature:array`, in the order of the model's roles.
-        preset: preset of the model with the paper's sizes.
-        recipe: training recipe of the model.
+        history: values of `history` (number of utterances that the model sees) that count as the paper's; the first one
+            is the value to use.
+        features: modality -> names of features of the paper (`feature` or `feature:array`), in the order of the roles
+            (inputs of the model).
+        preset: name of the model's preset with the paper's sizes.
+        recipe: name of the model's training recipe with the paper's training params.
     """
 
     corpus: str

@@ -23,7 +23,7 @@ Ints = NDArray[np.int64]
 
 @torch.no_grad()
 def logits_of(model: nn.Module, padded: PaddedBatches) -> Tensor:
-    """Compute the logits [N, C] for C classes of all N utterances in a subset's dialogues, context included.
+    """Compute the logits of all N utterances in the dialogues of a subset, context included: [N, C] for C classes.
 
     An utterance that the model does not predict (such as one without earlier context in EPC) gets nan.
     """
@@ -64,7 +64,8 @@ def validation_scores(
 ) -> dict[str, float]:
     """Compute loss, weighted F1, accuracy and the metric `select` on the validation data.
 
-    The keys are column names of curves.csv.
+    Returns:
+        Column of curves.csv (such as `validation_loss`) -> value.
     """
     logits, labels = logits_of(model, padded), padded.subset.labels
     truth = labels.cpu().numpy().astype(np.int64)
@@ -157,7 +158,7 @@ def _per_emotion(p: Predictions, classes: Sequence[str]) -> dict[str, dict[str, 
 
 @dataclass(frozen=True)
 class SubsetScores:
-    """Scores of all seeds on one subset.
+    """Scores of a run on one subset (train, dev or test), from the models of all seeds.
 
     Attributes:
         scores: metric -> mean, standard deviation and confidence interval over seeds.
@@ -184,14 +185,14 @@ def score_subset(predictions: Sequence[Predictions], classes: Sequence[str]) -> 
 
 
 def rows_in_subset(subset: Subset, values: Tensor) -> NDArray[Any]:
-    """Select the utterances that belong to the subset, without context utterances.
+    """Keep the values of utterances that belong to the subset; drop those of context utterances.
 
     Args:
-        subset: the subset with all N utterances of its dialogues.
-        values: a value or vector for each of these utterances, [N, ...].
+        subset: the subset; its dialogues have N utterances, context included.
+        values: a value or vector for each of the N utterances, [N, ...].
 
     Returns:
-        The rows of `values` for the selected utterances, as a numpy array.
+        The kept rows of `values`, as a numpy array.
     """
     picked: NDArray[Any] = values[subset.in_subset.to(values.device)].cpu().numpy()
     return picked
@@ -200,7 +201,10 @@ def rows_in_subset(subset: Subset, values: Tensor) -> NDArray[Any]:
 def _of_probabilities(predictions: Sequence[Predictions]) -> dict[str, dict[str, Any]]:
     """Compute the metrics that need predicted class probabilities, such as an area under a curve, over all seeds.
 
-    Only labelled utterances count. The result is empty if no such metric is registered.
+    Only labelled utterances count.
+
+    Returns:
+        Metric -> fields of `Score` (mean, std, ...); empty if ercache has no such metric.
     """
     first = predictions[0]
     known = first.truth != IGNORED

@@ -112,7 +112,9 @@ def read_rows(folder: Path, subset: str, needed: Sequence[str] = ()) -> pa.Table
         known = parquet.read_schema(path).names
         lacking = [name for name in ("subset", *needed) if name not in known]
         if lacking:
-            raise UsageError(f"{path}: the table lacks the columns {', '.join(lacking)}", hint=hint)
+            raise UsageError(
+                f"{path}: this table of predictions lacks the columns {', '.join(lacking)}", hint=hint
+            )
         return parquet.read_table(path, filters=[("subset", "==", subset)])
     except (OSError, pa.ArrowException) as error:
         raise UsageError(f"{path}: cannot be read ({error})", hint=hint) from error

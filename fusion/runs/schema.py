@@ -1,4 +1,4 @@
-"""The schema of `run.json`, the record of a run: how it was trained, and its scores. All code uses this schema."""
+"""The schema of `run.json`, the record of a run: how it was trained, what its data come from, and its scores."""
 
 import csv
 from collections.abc import Mapping
@@ -43,7 +43,7 @@ class Score(_Part):
 
     @property
     def in_percent(self) -> "Score":
-        """The same values in percent."""
+        """The same mean, standard deviation and interval, in percent instead of fractions."""
         interval = (100 * self.ci95[0], 100 * self.ci95[1]) if self.ci95 else None
         return Score(mean=100 * self.mean, std=100 * self.std, ci95=interval)
 
@@ -68,7 +68,14 @@ class ClassScore(_Part):
 
 
 class FoldRecord(_Part):
-    """The scores and notes (marks) of one fold, as `run.json` of a cross-validation run lists them."""
+    """The scores and notes (marks) of one fold, as `run.json` of a cross-validation run lists them.
+
+    Attributes:
+        epochs: the chosen epoch of each seed, counted from 1.
+        validation, test: metric -> score on the dev or test subset of the fold.
+        missing: subset -> modality -> number of utterances without this modality.
+        marks: notes that must stand beside the results.
+    """
 
     epochs: list[int]
     validation: Scores
@@ -81,7 +88,7 @@ class Provenance(_Part):
     """Where the features and labels of a run come from, and with which versions and device it was computed.
 
     Attributes:
-        caches: path of a cache file, relative to the folder of caches -> sha256 that the file states in its head.
+        caches: path of a cache file, relative to the folder of caches -> sha256 that the file states at its beginning.
         encoders: feature -> encoder, version, params, weights and face policy.
         context: feature -> which other utterances the feature sees; None if unknown.
         random_weights: whether a feature comes from a network with random weights.
@@ -108,7 +115,7 @@ class RunRecord(_Part):
 
     Attributes:
         deviations: in which points the run deviates from the full system of the model's paper, one sentence each; None
-            if the model has no paper. Runs from before this field do not have it.
+            if the model has no paper. Older runs lack this field.
         several: whether the task is multi-label (an utterance may have several classes).
         epochs: the chosen epoch of each seed, counted from 1; in cross-validation, fold after fold.
         parameters: number of trainable parameters.
@@ -154,7 +161,7 @@ class RunRecord(_Part):
     @model_validator(mode="before")
     @classmethod
     def _without_the_old_stamp(cls, data: Any) -> Any:
-        """Read runs from before `deviations`: they had the field `paper_profile`, which said yes to wrong things."""
+        """Drop the wrong field `paper_profile` of older runs, so that they can still be read; see `deviations`."""
         return {k: v for k, v in data.items() if k != "paper_profile"} if isinstance(data, dict) else data
 
     def as_experiment(self) -> ExperimentParams:
@@ -173,7 +180,7 @@ class RunRecord(_Part):
 
     @property
     def comparable(self) -> tuple[str, str, str, str]:
-        """Four values that runs must share to be comparable: corpus, label set, split, and task with EPC target."""
+        """Four values that runs must share to be comparable: corpus, label set, split, task (with target if EPC)."""
         return (self.corpus, self.label_set, self.split, task_label(self.task, self.epc_target))
 
     @property
@@ -187,7 +194,7 @@ class RunRecord(_Part):
 
 
 def as_json(scores: Mapping[str, Score] | Mapping[str, ClassScore]) -> dict[str, dict[str, Any]]:
-    """Return scores as JSON data: name of the metric or class -> field -> value."""
+    """Return scores as JSON data: name of the metric or class -> field (such as `mean` or `f1`) -> value."""
     return {name: score.model_dump(mode="json", exclude_unset=True) for name, score in scores.items()}
 
 
@@ -227,7 +234,7 @@ def changes_since(
     """Find out whether labels, split or caches have changed since a run was trained; return one sentence for each.
 
     Args:
-        record: the record of the run.
+        record: the contents of the run's `run.json`.
         labels_digest: digest of the labels and the split in the manifest as they are now; None to skip this check.
         caches: path of a cache file -> sha256 of the file as it is now; other caches are not checked.
     """

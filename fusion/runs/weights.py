@@ -1,4 +1,4 @@
-"""Reads and writes the weights and statistics of a run's seeds (safetensors)."""
+"""Reads and writes the model weights and feature statistics (mean, deviation) of each seed, as safetensors files."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -32,13 +32,13 @@ def write_weights(folder: Path, state: Mapping[str, Tensor], about: Mapping[str,
 
 
 def write_statistics(folder: Path, statistics: Statistics) -> None:
-    """Write the mean and standard deviation with which the features of a run were z-scored to a seed's folder."""
+    """Write the feature statistics (mean and standard deviation, for z-scores) of a run to a seed's folder."""
     tensors = {f"{kind}.{m}": v for kind, values in vars(statistics).items() for m, v in values.items()}
     save_file({name: value.cpu().contiguous() for name, value in tensors.items()}, folder / STATISTICS_FILE)
 
 
 def read_statistics(folder: Path) -> Statistics | None:
-    """Read the mean and standard deviation of the features from a seed's folder; None if they were not z-scored."""
+    """Read the feature statistics (mean, deviation) from a seed's folder; None if the features were not z-scored."""
     path = folder / STATISTICS_FILE
     if not path.is_file():
         return None

@@ -26,7 +26,7 @@ def ablate_open_choices(
     device: str = "cpu",
     progress: Callable[[str, int, int], None] | None = None,
 ) -> list[Trial]:
-    """Train an experiment with each value of its open switches, one switch at a time, with all seeds.
+    """Train an experiment with each value of the switches for open choices, one switch at a time, with all its seeds.
 
     The test data are not read, and no value is selected: the scores are only reported. Trials that the log
     (`reports/readings/<experiment>.csv`) already holds are not repeated.
@@ -43,7 +43,7 @@ def ablate_open_choices(
         First the unchanged experiment (its `config` is empty), then one trial for every other value of each switch.
 
     Raises:
-        UsageError: the space names an unknown switch or an impossible value; the message lists all.
+        UsageError: `space` names an unknown switch or an impossible value; the message lists all.
     """
     base = experiment_of(name, params)
     check_space(base.entry, params, space)

@@ -36,7 +36,9 @@ class Trial:
 
 
 def read_log(path: Path, search: str) -> list[Trial]:
-    """Read the trials of one search from a log. An incomplete last line, left by a killed process, is ignored.
+    """Read the trials of one search from a log file, in which several searches may stand.
+
+    An incomplete last line, left by a killed process, is ignored. `search` is a name as `search_digest` makes it.
 
     Raises:
         UsageError: the log is damaged.

@@ -1,4 +1,4 @@
-"""Hyperparameter search on validation. Every tried configuration is logged, and test is never read."""
+"""Hyperparameter search on the validation data. Every tried configuration is logged; test data are never read."""
 
 import itertools
 import json
@@ -46,8 +46,9 @@ def sweep(
 
     The score is the metric that `training.select` of the experiment names.
 
-    Trials that the log already holds count and are not repeated, so a killed search continues where it was. A trial
-    that fails (NaN loss, switches that exclude each other) scores 0, and the log gives the reason.
+    A trial is one tried configuration. Trials that the log already holds are not repeated, so a killed search continues
+    where it stopped. A trial that fails (NaN loss, switches that exclude each other) scores 0, and the log gives the
+    reason.
 
     Args:
         name: name of an experiment in params.yaml.
@@ -64,10 +65,11 @@ def sweep(
         progress: called after each trial with a title, the number of finished trials and the number of all trials.
 
     Returns:
-        `{"experiment", "trials", "best": {"number", "config", "validation_<metric>", "std"}, "metric", "log"}`.
+        `{"experiment", "trials", "best": {"number", "config", "validation_<metric>", "std"}, "metric", "log"}`. `best`
+        is the trial with the highest score, `trials` the number of trials, and `log` the path of the CSV log.
 
     Raises:
-        UsageError: the space names an unknown switch or an impossible value; the message lists all.
+        UsageError: `space` names an unknown switch or an impossible value; the message lists all.
         WorkError: every trial failed; the message lists the reasons.
     """
     base = experiment_of(name, params)
@@ -150,12 +152,12 @@ def apply_values(entry: ExperimentParams, config: Mapping[str, Any]) -> Experime
 
 
 def distinct(values: Sequence[Any]) -> list[str]:
-    """Return the values of one switch without duplicates, as JSON texts, because optuna takes no lists."""
+    """Return the values of one switch without duplicates, as JSON texts: optuna takes no lists as values."""
     return list(dict.fromkeys(canonical_json(value) for value in values))
 
 
 def study_of(space: Space, done: Sequence[Trial]) -> optuna.Study:
-    """Make an optuna study of a search space that already holds the trials of the log.
+    """Make an optuna study (the state of a search) that starts from the finished trials of the log.
 
     Args:
         space: dotted path of a switch -> values to choose from.

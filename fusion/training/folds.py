@@ -85,7 +85,7 @@ def _feature_of(name: str, corpus: str, fold: str, params: Params) -> str:
 
 
 def folder_of(fold: str) -> str:
-    """Return the name of a fold's run folder (in `folds/` of the pooled run): the fold's name behind the last slash."""
+    """Return the name of a fold's folder (in `folds/` of the run folder): the fold's name behind its last slash."""
     return fold.rpartition("/")[2]
 
 
@@ -168,7 +168,10 @@ def _sum(counts: Sequence[Mapping[str, int]]) -> dict[str, int]:
 
 
 def _provenance(runs: Mapping[str, RunRecord], manifest: Manifest, entry: ExperimentParams) -> Provenance:
-    """Merge the provenance of all folds: caches, encoders, context and digests; versions come from the first fold."""
+    """Merge the provenance of all folds: where their features and labels come from (caches, encoders, digests).
+
+    The versions of libraries are those of the first fold.
+    """
     every = [run.provenance for run in runs.values()]
     merged = {
         name: {key: value for one in every for key, value in getattr(one, name).items()}

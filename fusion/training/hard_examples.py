@@ -1,4 +1,4 @@
-"""Hard examples (AMuSE): utterances of a pool join the next epoch if a small change flips the model's prediction.
+"""Hard examples (AMuSE): held-back utterances that join an epoch if a small change of the model flips the prediction.
 
 Source: docs/papers/amuse.md, section 5.2 and A-11.
 """
@@ -22,8 +22,9 @@ MAX_FLIPPED = 256  # utterances of the pool that join one epoch, at most
 class HardExampleBatches:
     """Makes the training batches of each epoch: the training data outside the pool, plus the pool's hard examples.
 
-    A pool utterance is hard if its prediction flips after the previous epoch (hook `flips`). Its whole dialogue joins
-    as context, but only hard utterances have a label.
+    The pool is a set of utterances that are held back from training. After each epoch, the hook `flips` finds the hard
+    ones, whose prediction a small change of the model flips. Their whole dialogues join the next epoch as context, but
+    only hard utterances have a label.
 
     Args:
         model: the model in training.
@@ -61,7 +62,7 @@ class HardExampleBatches:
         self._trained_epochs = epoch
 
     def shuffled(self, size: int, order: torch.Generator) -> Iterator[Batch]:
-        """Yield the batches of one epoch in random order, with at most `size` spans of utterances in a batch.
+        """Yield the batches of one epoch in random order, with at most `size` dialogues or context windows each.
 
         The batches depend only on the model's weights and the random generator `order`.
         """
@@ -77,7 +78,7 @@ class HardExampleBatches:
 
     @torch.no_grad()
     def _flipped(self, order: torch.Generator) -> Tensor:
-        """Return row indices of pool utterances whose prediction flips: a random choice of at most `MAX_FLIPPED`."""
+        """Return row indices of hard pool utterances (whose prediction flips), at most `MAX_FLIPPED` random ones."""
         self._model.train(False)
         found = [self._held.new_zeros(0, dtype=torch.int64)]
         for rows, has_target, batch in self._pool.by_length(labelled=True):

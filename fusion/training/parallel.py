@@ -1,4 +1,4 @@
-"""Trains several seeds in parallel processes on the CPU. Results are the same as when seeds train one by one."""
+"""Trains the models of several seeds in parallel processes on the CPU, with the same results as one after the other."""
 
 import multiprocessing
 import queue
@@ -25,13 +25,13 @@ POLL_SECONDS = 0.2  # between two looks at the helper processes
 
 @dataclass(frozen=True)
 class SeedJob:
-    """Everything that a process needs to train the seeds of an experiment.
+    """Everything that a process needs to train the model of an experiment with several seeds.
 
     Attributes:
         experiment: the experiment.
         datasets: training and validation data.
         classes: number of classes.
-        seeds: the seeds to train.
+        seeds: the seeds; one model is trained with each.
         state: folder for checkpoints of seeds whose training is not finished.
     """
 
@@ -42,7 +42,7 @@ class SeedJob:
     state: Path
 
     def train(self, seed: int, progress: EpochCallback | None) -> TrainedSeed:
-        """Train one seed in this process; an unfinished training of this seed continues from its checkpoint."""
+        """Train the model with one seed in this process; unfinished training continues from its checkpoint."""
         checkpoint = self.state / f"seed{seed}.pt"
         return train_seed(self.experiment, self.datasets, self.classes, seed, checkpoint, progress)
 
@@ -94,7 +94,10 @@ def train_seeds(job: SeedJob, processes: int, progress: EpochCallback | None = N
     found: dict[int, TrainedSeed] = {}
 
     def listen(block: float = 0.0) -> None:
-        """Handle all waiting messages of the helper processes; wait at most `block` seconds for the first one."""
+        """Handle all waiting messages of helper processes: ended epochs, trained seeds, errors.
+
+        Wait at most `block` seconds for the first message.
+        """
         while True:
             try:
                 kind, content = messages.get(block > 0, block or None)
@@ -161,7 +164,7 @@ def _help(job: SeedJob, taken: Any, messages: Any) -> None:
 
 
 def _from_message(job: SeedJob, seed: int, past: dict[str, Any]) -> TrainedSeed:
-    """Rebuild a trained seed (model and history) from the message of the helper process that trained it."""
+    """Rebuild the model and training history of one seed from the message of the helper process that trained it."""
     weights = {
         kind: {name: torch.from_numpy(value) for name, value in past[kind].items()} for kind in WEIGHTS
     }

@@ -70,7 +70,8 @@ def train_experiment(
         device: name of a torch device, such as `cpu` or `cuda:0`.
         allow_random_weights: accept features of networks with random weights; the run gets a note (mark).
         allow_leak: accept features of checkpoints that were trained on test data; the run gets a note (mark).
-        processes: number of seeds to train at once; None to choose it. Results do not depend on this number.
+        processes: number of seeds to train at once; None to let `processes_for` choose it. Results do not depend on
+            this number.
         progress: called after each epoch with the name of the experiment and seed, and a report of the epoch.
 
     Returns:
@@ -122,7 +123,10 @@ def _train_folds(experiment: Experiment, params: Params, options: TrainOptions, 
 
 
 def digests_of(experiment: Experiment, params: Params, data: Path, device: str) -> str | dict[str, str]:
-    """Return the `run_digest` of an experiment, or fold -> digest of an experiment with folds, without training it.
+    """Compute the digest of the run that an experiment would give, to find an equal run without training.
+
+    Returns:
+        The `run_digest`; for an experiment with folds: fold -> `run_digest`.
 
     Raises:
         UsageError: the experiment cannot be trained; the message lists all problems.
@@ -134,7 +138,7 @@ def digests_of(experiment: Experiment, params: Params, data: Path, device: str) 
 
 
 def _digests_of(folds: Mapping[str, Experiment], options: TrainOptions) -> dict[str, str]:
-    """Check all folds before the first one is trained; return fold -> digest of its run.
+    """Check the labels and caches of all folds before the first one is trained; return fold -> `run_digest`.
 
     Raises:
         UsageError: a fold cannot be trained; the message lists the problems of all folds.

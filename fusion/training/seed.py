@@ -1,4 +1,4 @@
-"""Trains one seed of an experiment: prepares the data, builds the model, and chooses the epoch on validation."""
+"""Trains an experiment with one seed: prepares the data, builds the model, and chooses the epoch on validation."""
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -38,12 +38,12 @@ EpochCallback = Callable[[str, EpochReport], None]  # (name of the training, the
 
 @dataclass(frozen=True)
 class TrainedSeed:
-    """One trained seed.
+    """The model that was trained with one seed, and the history of its training.
 
     Attributes:
         seed: the seed.
         model: the model at its best epoch.
-        progress: history of the training: losses and scores of all epochs.
+        progress: losses and scores of all epochs.
     """
 
     seed: int
@@ -85,7 +85,7 @@ def prepare_datasets(source: Source, training: TrainingParams, device: str) -> D
 
 
 def check_selection(select: str, labels: LabelSpace) -> None:
-    """Check that the metric that chooses the epoch exists for a label set.
+    """Check that `training.select`, the metric by which the best epoch is chosen, can be computed for the labels.
 
     Raises:
         UsageError: the metric needs another number of classes, or a task with one label for each utterance.
@@ -132,7 +132,7 @@ def check_lengths(minimum_steps: Mapping[str, int], sequences: Mapping[str, Ragg
             raise UsageError(
                 f"model input {role!r}: the model needs at least {least} steps, but the longest training utterance "
                 f"has {longest}",
-                hint="take a feature with more (shorter) steps in a second",
+                hint="take a feature with shorter steps, so that a second of speech or video has more of them",
             )
 
 
@@ -155,7 +155,7 @@ def train_seed(
         classes: number of classes.
         seed: the seed.
         checkpoint: file in which the training saves its state, to continue after a kill; None to save nothing.
-        progress: called after each epoch.
+        progress: called after each epoch with the name of the experiment and seed, and a report of the epoch.
     """
     whole = Stage(experiment.training, context_window_of(experiment.entry))
     set_seeds(seed)

@@ -40,19 +40,21 @@ def write_run(
     digest: str,
     device: str,
 ) -> RunRecord:
-    """Test the trained seeds of an experiment, and write the run folder. Test data are read only here.
+    """Test the trained models of an experiment (one for each seed), and write the run folder.
+
+    Test data are read only here.
 
     Args:
         folder: an empty folder for the run.
         experiment: the experiment.
         source: features and labels of the experiment.
         datasets: training and validation data.
-        trained: the trained seeds.
-        digest: `run_digest` of the run.
+        trained: the trained model of each seed.
+        digest: hash of everything that decides the result, as `run_digest` computes it.
         device: name of the torch device on which to compute the test predictions.
 
     Returns:
-        The record of the run.
+        The record of the run, as written to `run.json`.
     """
     classes = source.classes
     test = standardized_on_device(source.subset("test"), datasets.statistics, device)
@@ -129,7 +131,7 @@ def _description(experiment: Experiment, source: Source) -> dict[str, Any]:
 
 
 def with_deviations(record: RunRecord) -> RunRecord:
-    """Return the record of a run with the list of its deviations from the paper of its model."""
+    """Return a copy of a run's record with the list of the run's deviations from the paper of its model."""
     return record.model_copy(update={"deviations": deviations_of(record)})
 
 

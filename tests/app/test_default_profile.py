@@ -54,7 +54,7 @@ def test_an_extractor_of_another_corpus_is_refused_or_marked() -> None:
     images = feature("faces", {"casia": ["0000045/001.jpg"]})
     theirs = feature("theirs", {"demo": ["train_dia0_utt0"]})
     assert check_extractors([mine, images], "meld", PARAMS, allow_foreign=False) == [mine, images]
-    with pytest.raises(UsageError, match="extractors of another corpus") as caught:
+    with pytest.raises(UsageError, match="extractors trained on another corpus") as caught:
         check_extractors([mine, theirs, images], "meld", PARAMS, allow_foreign=False)
     assert caught.value.details == ("theirs: its extractor was trained on demo",)
     marked = check_extractors([mine, theirs, images], "meld", PARAMS, allow_foreign=True)

@@ -83,7 +83,7 @@ def test_without_any_clip_nothing_is_written(
     root = clips(tmp_path / "r", "clips/a.wav")
     (root / "utterances.csv").write_text(TABLE + "a.wav,Hi,Ann\nb.wav,Yes,Bob\n")
     ran = run(command[0], "folder", "--root", root, *command[1:])
-    assert ran.code == 1 and "2 of 2 clips are absent; nothing was written" in ran.err
+    assert ran.code == 1 and "no clip is usable (2 of 2 clips are absent); nothing was written" in ran.err
     assert "a.wav may be clips/a.wav" in ran.err and not (project / "data").exists()
 
 

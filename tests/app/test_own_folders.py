@@ -70,7 +70,9 @@ def test_clips_alone_are_told_in_one_line_and_extracted(tmp_path: Path, run: Run
     assert ran.code == 0 and "warning: words is left out: no utterance has a text" in ran.err
     assert [p.name for p in Path("data/caches").rglob("*.h5")] == ["mfcc.all.h5"]
     ran = run("extract", root, "--features", "words")
-    assert ran.code == 2 and "clips: words: no utterance has a text" in ran.err, "nothing would be left"
+    assert (
+        ran.code == 2 and "lacks the input of all chosen features: words: no utterance has a text" in ran.err
+    ), "nothing would be left"
 
 
 def test_the_labels_and_splits_of_a_table_need_no_names(tmp_path: Path, run: Run) -> None:
@@ -94,7 +96,7 @@ def test_train_leaves_out_the_features_of_a_medium_that_the_corpus_lacks(tmp_pat
     ran = run(*train, "words,mfcc")
     assert ran.code == 0 and ran.err.count("words is left out: the corpus has no texts") == 1, ran.err
     alone = run(*train, "words")
-    assert alone.code == 2 and "talks has no medium for words" in alone.err
+    assert alone.code == 2 and "lacks the input (text, audio or video) of the features words" in alone.err
 
 
 @pytest.mark.parametrize(

@@ -88,7 +88,7 @@ def test_folds_whose_extractor_is_trained_anew_are_stages(project: Path) -> None
 
 
 def test_folds_are_unknown_before_the_scan(project: Path) -> None:
-    with pytest.raises(ParamsError, match="needs it to know the folds 'loso'") as caught:
+    with pytest.raises(ParamsError, match="must read the folds 'loso' from it") as caught:
         stages(project)
     assert "ercache scan iemocap" in caught.value.hint
 

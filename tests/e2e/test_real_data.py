@@ -33,7 +33,7 @@ def test_meld_counts_and_its_text_features_without_media(make_project: MakeProje
     answer = project.json("extract", "meld", "--features", "minilm", "--limit", "200")
     assert answer["failed"] == [] and answer["done"] + answer["reused"] <= 200
     told = project.ercache("extract", "meld", "--features", "prosody", "--root", str(MELD), code=2).stderr
-    assert "meld: prosody: no utterance has audio" in told
+    assert "corpus meld lacks the input of all chosen features: prosody: no utterance has audio" in told
 
 
 @pytest.mark.full

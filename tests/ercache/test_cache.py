@@ -113,7 +113,7 @@ def test_arrays_are_read_once_if_their_lengths_are_given(tmp_path: Path) -> None
 def test_an_array_of_another_length_than_given_is_refused(tmp_path: Path) -> None:
     arrays = {"u": {"tokens": np.ones((2, 3), "f4")}}
     for told in (1, 3):
-        with pytest.raises(CacheError, match=f"does not fit {told} rows"):
+        with pytest.raises(CacheError, match=f"but {told} rows of"):
             write_cache(
                 tmp_path / "a.h5", [TOKENS], [Entry("u", Status.OK)], arrays, PROVENANCE, [{"tokens": told}]
             )

@@ -81,7 +81,7 @@ def test_the_root_comes_from_option_environment_local_file_and_params_in_this_or
     monkeypatch.setenv("ERCACHE_ROOT_MELD", "environment")
     assert corpus_root("meld", params) == Path("environment")
     assert corpus_root("meld", params, Path("option")) == Path("option")
-    with pytest.raises(UsageError, match="is unknown"):
+    with pytest.raises(UsageError, match="is not set"):
         corpus_root("iemocap", params)
     with pytest.raises(UsageError, match="not a folder"):
         corpus_root("meld", params, Path("nowhere"))

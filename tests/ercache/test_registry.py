@@ -56,7 +56,7 @@ def test_a_faulty_entry_and_two_of_one_key_are_refused(write: Any) -> None:
 
 
 def test_two_of_one_key_are_refused(write: Any) -> None:
-    with pytest.raises(UsageError, match=r"key 'one' of .* is already used"):
+    with pytest.raises(UsageError, match="already has an entry with the key 'one'"):
         list(registry(write(one='ENTRY = Thing("one")', two='ENTRY = Thing("one")')))
 
 
@@ -77,5 +77,5 @@ def test_listing_models_and_encoders_imports_no_torch() -> None:
 
 def test_a_key_that_is_not_the_name_of_its_file_is_refused_where_files_give_the_keys(write: Any) -> None:
     found = registry(write(one='ENTRY = Thing("other")'), by_file=True)
-    with pytest.raises(UsageError, match="must be the name of the file, 'one'"):
+    with pytest.raises(UsageError, match="another key than 'one', the name of the file"):
         dict(found)

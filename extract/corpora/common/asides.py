@@ -1,6 +1,6 @@
-"""Find captions that nobody speaks: sounds in brackets, and music. A line with nothing else is not an utterance.
+"""Find subtitle captions that nobody speaks: sounds in brackets (`[APPLAUSE]`) and music (`♪`).
 
-Such captions are called asides.
+Such captions are called asides. A line that holds only asides does not become an utterance.
 """
 
 import re
@@ -50,7 +50,7 @@ def split_asides(lines: Sequence[CueLine], keep: Sequence[bool]) -> tuple[list[C
             a speaker's name in brackets.
 
     Returns:
-        The lines of speech, and the texts of the asides.
+        Two lists: the lines of speech, and the texts of the asides.
     """
     whole = " ".join(join_words(line) for line in lines)
     signs = sum(whole.count(sign) for sign in _SIGNS)

@@ -21,21 +21,21 @@ class Copies(Generic[Key]):
         """Add a file. Files must be added in the order of a `FolderListing`: those nearest to the root first.
 
         Args:
-            key: identifies the content; files with one key are copies of each other.
+            key: identifies the content, for example a clip's name. Files with the same key are copies of each other.
             path: path of the file.
-            misplacement: how far the file is from its proper folder. The file with the smallest value is chosen; of
-                several such files, the one added first.
+            misplacement: 0 if the file is in its proper folder, larger for worse folders. The copy with the smallest
+                value is chosen; among equal values, the copy that was added first.
         """
         self._paths[key].append((misplacement, path))
 
     @property
     def chosen(self) -> dict[Key, str]:
-        """Key of each file -> path of the copy that is used, the one nearest to its proper folder."""
+        """Dict from the key of each file (see `add`) to the path of the copy that is used."""
         return {key: ranked[0] for key, ranked in self._ranked()}
 
     @property
     def duplicates(self) -> dict[str, str]:
-        """Path of each copy that is not used -> path of the copy with the same key that is used."""
+        """Dict from the path of each copy that is not used to the path of the copy that is used instead."""
         return {path: ranked[0] for _, ranked in self._ranked() for path in ranked[1:]}
 
     def _ranked(self) -> list[tuple[Key, list[str]]]:
@@ -49,8 +49,8 @@ def problems_of_copies(duplicates: Mapping[str, str], media_facts: Mapping[str, 
     """Report all unused copies in one note: how many have the same bytes as the chosen file, and which differ.
 
     Args:
-        duplicates: unused copy -> the file that was chosen instead.
-        media_facts: path -> media facts, for copies and chosen files.
+        duplicates: path of an unused copy -> path of the file that was chosen instead.
+        media_facts: path -> media facts, for unused copies and chosen files.
     """
     if not duplicates:
         return []

@@ -1,6 +1,6 @@
 """Read subtitle files (.srt, .vtt) into cues: pieces of text with a start and an end time.
 
-The library pysubs2 reads times and lines. Everything that is left out is reported as a finding.
+The library pysubs2 parses times and text. Faults of a file, such as unreadable times, are returned as messages.
 """
 
 import re
@@ -29,7 +29,7 @@ _NONCHARACTERS: Final = re.compile("[\ufdd0-\ufdd2]")
 
 @dataclass(frozen=True)
 class RawCue:
-    """A cue as it is written in the file, with markup: start and end in seconds, and its lines."""
+    """A subtitle cue as the file writes it, with markup: its start and end in seconds, and its lines of text."""
 
     start: float
     end: float
@@ -44,7 +44,7 @@ def read_cues(text: str, name: str) -> tuple[list[RawCue], list[str]]:
         name: name of the file; the suffix, one of SUFFIXES, selects the format.
 
     Returns:
-        The cues, and descriptions of the faults.
+        Two lists: the cues, and messages about the faults.
     """
     findings: list[str] = []
     suffix = name[-4:].lower()
@@ -68,9 +68,15 @@ def read_cues(text: str, name: str) -> tuple[list[RawCue], list[str]]:
 def _masked_lines(text: str, suffix: str, name: str, findings: list[str]) -> Iterator[str]:
     """Yield the lines of a subtitle file that hold times or text, in a form that pysubs2 reads correctly.
 
-    In lines of text, colons and backslashes are replaced by unused characters, and one such character is put in front:
-    pysubs2 would otherwise mistake some texts for times or cue numbers. `read_cues` undoes this. Cue numbers,
-    identifiers, comments and styles are left out. Faulty lines are reported in `findings`.
+    pysubs2 mistakes some lines of text for times or cue numbers. So each line of text gets a special character in
+    front, and its colons and backslashes are replaced by special characters. `read_cues` undoes this. Cue numbers,
+    identifiers, comments and styles are left out.
+
+    Args:
+        text: content of the file.
+        suffix: `.srt` or `.vtt`.
+        name: name of the file, for messages.
+        findings: list to which a message about each faulty line is added.
     """
     lines = [*text.splitlines(), ""]
     # State: inside a comment, inside a cue, and whether the cue has words.

@@ -1,6 +1,6 @@
 """Extract the words of a subtitle cue, without markup, entities and invisible characters.
 
-If the file states the time or the speaker (voice) of a word, they are kept.
+A subtitle file may state for a word the time at which it begins and its speaker (`voice`). Both are kept.
 """
 
 import html
@@ -67,7 +67,10 @@ class Passage:
 
 
 def clean(text: str) -> str:
-    """Remove markup, entities, invisible characters and superfluous blanks from a text."""
+    """Return a subtitle text without markup, invisible characters and superfluous blanks.
+
+    Entities such as `&amp;` are replaced by the characters that they stand for.
+    """
     for _ in range(_MAX_PASSES):
         cleaned = _cleaned(text)
         if cleaned == text:
@@ -102,9 +105,9 @@ def _path_or_blank(found: re.Match[str]) -> str:
 
 
 def cue_lines(lines: Sequence[str]) -> tuple[CueLine, ...]:
-    """Return the words of each line of a cue. Lines without words are left out.
+    """Return the words of each line of a subtitle cue, without markup. Lines without words are left out.
 
-    Markup of the formats ASS and HTML may add line breaks.
+    A line break in the markup (`<br>` of HTML, `\\N` of ASS) also begins a new line.
     """
     found: list[CueLine] = []
     voice: str | None = None
@@ -117,9 +120,11 @@ def cue_lines(lines: Sequence[str]) -> tuple[CueLine, ...]:
 
 
 def _line(line: str, voice: str | None) -> tuple[CueLine, str | None]:
-    """Return the words of a line, and the voice that speaks at the end of the line.
+    """Return the words of a subtitle line, and the voice (speaker) at the end of the line.
 
-    `voice` is the voice that speaks at the beginning of the line.
+    Args:
+        line: the line with its markup.
+        voice: the voice at the beginning of the line; None if the file names none.
     """
     found_marks: list[re.Match[str]] = []
 
@@ -186,7 +191,8 @@ def split_at(words: CueLine, bounds: Sequence[int]) -> list[CueLine]:
 def word_starts(words: Sequence[CueWord], start: float, end: float) -> list[float]:
     """Return the time at which each word begins, in seconds.
 
-    It is the time that the file states, or else a time interpolated by the lengths of the words.
+    Times that the subtitle file states are used. All other times are interpolated, in proportion to the lengths of the
+    words.
 
     Args:
         words: words spoken from `start` to `end`; stated times outside this interval are moved to its ends.

@@ -1,4 +1,4 @@
-"""The interface of a corpus that ercache can scan."""
+"""What a corpus must provide so that ercache can scan it: a `CorpusEntry` with its facts and its scan function."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ ScanProgress = Callable[[int, int], None]  # files done, files in total
 
 
 class NoSwitches(Strict):
-    """Class of the choices for a corpus that has none."""
+    """Settings of a corpus that offers no choices in params.yaml."""
 
 
 class Scan(Protocol):
@@ -35,7 +35,7 @@ class Scan(Protocol):
 
 @dataclass(frozen=True)
 class CorpusEntry:
-    """A corpus that can be scanned.
+    """The facts that ercache needs to offer, describe and scan a corpus.
 
     Attributes:
         key: name on the command line.

@@ -7,11 +7,11 @@ import unicodedata
 
 
 def to_nfc(name: str) -> str:
-    """Return a name in Unicode form NFC; macOS decomposes `ë` into `e` and a combining mark."""
+    """Return a name in Unicode form NFC: `ë` is one character there, not `e` and an accent as on macOS."""
     return name if name.isascii() else unicodedata.normalize("NFC", name)
 
 
 def name_key(name: str) -> str:
-    """Return a key that is equal for names that differ only in case or Unicode form."""
+    """Return a text for comparing names. It is the same for names that differ only in case or Unicode form."""
     # Normalise before and after case folding: each step can change the result of the other.
     return to_nfc(unicodedata.normalize("NFD", name).casefold())

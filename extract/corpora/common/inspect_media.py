@@ -1,4 +1,4 @@
-"""Compute the digest and the basic facts of every media file of a corpus.
+"""Compute the digest (sha256) and the basic facts (streams, durations, faults) of every media file of a corpus.
 
 Worker processes on all cores read the files, because a bad file may crash the process that reads it. Facts of files
 that have not changed since an earlier scan come from the scan cache.
@@ -40,12 +40,13 @@ class MediaFacts:
     """Basic facts about a media file.
 
     Attributes:
-        sha256: digest of the file; None if there is no file.
+        sha256: digest of the file; None if there is no readable file.
         pictures_end: when the pictures end, seconds from the start of the file; None without pictures.
         sound_end: when the sound ends, seconds from the start of the file; None without sound.
         video: whether the file has pictures.
         audio: whether the file has sound.
-        fault: why the file is unusable, and the error message of the library; None if it is usable.
+        fault: why the file is unusable: the reason, and details such as a library's error message. None if the file
+            is usable.
     """
 
     sha256: str | None
@@ -64,7 +65,7 @@ class MediaFacts:
 def inspect_media(
     root: Path, paths: Iterable[str], progress: ScanProgress | None = None
 ) -> dict[str, MediaFacts]:
-    """Compute the basic facts of media files.
+    """Compute the basic facts (digest, streams, durations, faults) of media files in several worker processes.
 
     Args:
         root: folder of the corpus.
@@ -98,11 +99,11 @@ def inspect_media(
 def _facts_without_process(
     root: Path, paths: Sequence[str], scan_cache: ScanCache
 ) -> tuple[dict[str, MediaFacts], dict[str, FileStamp]]:
-    """Return the facts about files that need not be read: they are in the scan cache, absent or empty.
+    """Return the media facts of the files that no worker process must read: files in the scan cache, absent or empty.
 
     Returns:
-        Path -> media facts for these files; and for every file that is present and not empty, path -> stamp (size,
-        times and inode), under which the scan cache stores facts.
+        Two dicts. The first one maps the path of each of these files to its media facts. The second one maps the path
+        of every file that is present and not empty to its stamp (size, times, inode), which the scan cache needs.
     """
     media_facts: dict[str, MediaFacts] = {}
     stamps: dict[str, FileStamp] = {}
@@ -152,9 +153,14 @@ open_pool: Callable[[int], Executor] = process_pool
 
 
 def _inspect_all(root: Path, left: list[list[str]], on_found: OnFound) -> None:
-    """Inspect groups of files with one process per core.
+    """Compute the media facts of many files, with one worker process per CPU core.
 
-    If a process dies, the files of the groups that it may have been reading are inspected one by one.
+    A bad file may kill the process that reads it. Then the files that were being read are inspected one by one.
+
+    Args:
+        root: folder of the corpus.
+        left: groups of file paths; a process reads one group at a time.
+        on_found: called with path -> media facts, for each finished group.
     """
     workers = cores()
     while left:
@@ -173,7 +179,10 @@ def _inspect_all(root: Path, left: list[list[str]], on_found: OnFound) -> None:
 
 
 def _inspect_in_pool(root: Path, chunks: Sequence[list[str]], workers: int, on_found: OnFound) -> None:
-    """Inspect groups of files in several processes until all are done or a process dies."""
+    """Compute the media facts of groups of files in worker processes, until all are done or one process dies.
+
+    `on_found` is called with path -> media facts for each finished group.
+    """
     pool = open_pool(min(workers, len(chunks)))
     try:
         futures = {pool.submit(inspect_files, root, chunk): chunk for chunk in chunks}
@@ -186,14 +195,21 @@ def _inspect_in_pool(root: Path, chunks: Sequence[list[str]], workers: int, on_f
 
 
 def inspect_files(root: Path, paths: Sequence[str]) -> list[MediaFacts]:
-    """Return the media facts of files, in the order of their paths. The files are read one after the other."""
+    """Read files one after the other and return a list of their media facts, in the order of `paths`."""
     return [_inspect_file(root, path) for path in paths]
 
 
 def problems_of_media(
     utterance: str, ref: MediaRef | None, media_facts: MediaFacts | None, *media: str
 ) -> list[Problem]:
-    """Return the problems of a media file for an utterance that needs its video, its audio or both."""
+    """Return why an utterance cannot use its media file: the file is faulty, or a stream that it needs is missing.
+
+    Args:
+        utterance: id of the utterance.
+        ref: reference to the media file; None gives no problem.
+        media_facts: facts about the file; None gives no problem.
+        media: streams that the utterance needs: `video`, `audio` or both.
+    """
     if ref is None or media_facts is None:
         return []
     if media_facts.fault is not None:
@@ -212,7 +228,7 @@ def _detail(ref: MediaRef, words: str) -> str:
 
 
 def _inspect_file(root: Path, path: str) -> MediaFacts:
-    """Return the facts of one file. An unexpected error of a library is recorded as the fault of this file."""
+    """Return the media facts of one file. Any error while it is read becomes the `fault` in these facts."""
     sha256 = None
     try:
         file = locate(root, MediaRef(path))
@@ -229,10 +245,13 @@ def _inspect_file(root: Path, path: str) -> MediaFacts:
 
 
 def _inspect_singly(root: Path, paths: Sequence[str]) -> dict[str, MediaFacts]:
-    """Inspect files one by one in a separate process, because one of them kills the process that reads it.
+    """Inspect files one by one in a separate process, to find the file that kills the process that reads it.
+
+    Returns:
+        Path -> media facts. A file that kills its process gets the fault CRASH.
 
     Raises:
-        WorkError: no process can be started at all, so the cause is not a file.
+        WorkError: no process can be started at all, so the files are not the cause.
     """
     media_facts: dict[str, MediaFacts] = {}
     pool = process_pool(1)
@@ -248,7 +267,8 @@ def _inspect_singly(root: Path, paths: Sequence[str]) -> dict[str, MediaFacts]:
             if pool.submit(abs, 0).exception() is not None:
                 message = "the processes that inspect media files do not start"
                 raise WorkError(
-                    message, hint="run the scan from a script file, under `if __name__ == '__main__'`"
+                    message,
+                    hint="to scan from Python, use a script file and call under `if __name__ == '__main__'`",
                 ) from error
     pool.shutdown(wait=True, cancel_futures=True)
     return media_facts

@@ -40,27 +40,30 @@ class FolderListing:
     not_utf8: tuple[str, ...] = ()
 
     def files_named(self, name: str) -> list[str]:
-        """Return all files with a given name, in any case and any folder.
+        """Return the paths of all files with a given name, in any folder. Upper and lower case do not matter.
 
-        Files nearest to the root come first; among these, exact matches of the name.
+        Files nearest to the root come first. Among equally near files, those with exactly this name come first.
         """
         wanted = name.casefold()
         found = [path for path in self.files if path.rpartition("/")[2].casefold() == wanted]
         return sorted(found, key=lambda path: (path.count("/"), path.rpartition("/")[2] != name))
 
     def files_in(self, folder: str) -> list[str]:
-        """Return all files that lie directly in a folder with a given name (in any case), at any depth."""
+        """Return the paths of all files directly in folders with a given name, wherever these folders are.
+
+        Upper and lower case of the folder's name do not matter.
+        """
         wanted = folder.casefold()
         return [
             path for path in self.files if path.rpartition("/")[0].rpartition("/")[2].casefold() == wanted
         ]
 
     def archives(self) -> list[str]:
-        """Return the archive files in the folder; they may have to be unpacked."""
+        """Return the paths of archives (.zip, .tar and so on) below the root; the user may have to unpack them."""
         return [path for path in self.files if path.lower().endswith(ARCHIVES)]
 
     def notes(self) -> list[Problem]:
-        """Return problems that can occur in the folder of every corpus: files left out because of non-UTF-8 names."""
+        """Return a note on files that are left out because their names are not UTF-8 (empty list if there are none)."""
         if not self.not_utf8:
             return []
         told = f"{counted(len(self.not_utf8), 'file')} left out, whose names are no UTF-8: {list_some(self.not_utf8)}"
@@ -68,10 +71,10 @@ class FolderListing:
 
 
 def list_folder(root: Path) -> FolderListing:
-    """List a corpus folder.
+    """List all files of a corpus folder, without hidden folders and system files such as `.DS_Store`.
 
-    For a link to a folder, the files directly in that folder are listed, so that later checks can report them if they
-    lie outside the root.
+    Of a folder that is a symbolic link, only the files directly in it are listed. So a later check can report those
+    that lie outside the root.
 
     Raises:
         CorpusError: the root is not a folder or cannot be listed.
@@ -91,7 +94,9 @@ def list_folder(root: Path) -> FolderListing:
                 files += _linked(root, place / folder)
     if faults:
         raise CorpusError(
-            f"{root} cannot be listed", details=faults, hint="give yourself permission to read these folders"
+            f"{root} cannot be listed",
+            details=faults,
+            hint="give yourself permission to read these folders, then scan again",
         )
     files.sort(key=lambda path: (path.count("/"), path))
     not_utf8 = [path for path in files if not _is_utf8(path)]
@@ -107,13 +112,13 @@ def _words(error: OSError) -> str:
 def _is_utf8(path: str) -> bool:
     """Return whether a file name is valid UTF-8.
 
-    Python represents other bytes as lone surrogate characters, which cannot be encoded.
+    Python represents all other bytes of a name as surrogate characters, which no table or manifest can hold.
     """
     return path.isascii() or path == path.encode("utf-8", "ignore").decode("utf-8")
 
 
 def escaped(path: str) -> str:
-    """Return a printable name: bytes that are not UTF-8 are written as `\\xfc`."""
+    """Return a file name that can be printed: bytes that are not UTF-8 are written as codes such as `\\xfc`."""
     return path.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
@@ -124,9 +129,13 @@ def _linked(root: Path, place: Path) -> Iterable[str]:
 
 
 def read_content(root: Path, path: str) -> bytes:
-    """Return the bytes of a table or transcript below a root.
+    """Read a table or transcript of a corpus and return its bytes; an empty file gives empty bytes.
 
-    Links out of the root are not followed; a pipe is never opened.
+    Links that lead out of the corpus folder are not followed, and a pipe is never opened.
+
+    Args:
+        root: folder of the corpus.
+        path: path of the file, relative to `root`.
 
     Raises:
         Missing: the file lies outside the root, is absent, is not a regular file, is a Git LFS pointer, or is
@@ -143,7 +152,7 @@ def read_content(root: Path, path: str) -> bytes:
 
 
 def describe_unreadable(path: str, missing: Missing) -> str:
-    """Return a message that says why `read_content` rejected a file, and what the user can do."""
+    """Return a message for the user: why `read_content` rejected a file, and what to do about it."""
     return f"{path}: {REMEDIES.get(missing.reason, missing.reason.meaning)}"
 
 
@@ -153,7 +162,10 @@ def counted(number: int, noun: str) -> str:
 
 
 def list_some(names: Iterable[str], most: int = 8) -> str:
-    """Return a text with the first few names and the number of further names, for a message."""
+    """Return names as one text for a message: the first `most` names and the number of further ones.
+
+    For example, `a.mp4, b.mp4 and 12 more`.
+    """
     listed = list(names)
     more = f" and {len(listed) - most} more" if len(listed) > most else ""
     return ", ".join(listed[:most]) + more

@@ -13,10 +13,10 @@ COMPARED = 20  # media files that are compared to recognise a folder
 
 
 def origin_differences(manifest: Manifest, root: Path) -> list[str]:
-    """Return the reasons why a folder does not hold the corpus of a manifest; empty if it does.
+    """Return messages that say why a folder does not hold the corpus of a manifest; an empty list if it does.
 
-    Reasons are changed annotation or absent media files. The folder may have moved. The content of media files is not
-    compared here: extraction compares each file that it reads.
+    The messages name annotation files that have changed, or files of which none is there. Where the folder lies does
+    not matter. Changed media files are found later, when features are extracted from them.
     """
     now = {path: _digest(root, path) for path in manifest.sources}
     changed = [path for path, digest in now.items() if digest not in (None, manifest.sources[path])]
@@ -35,9 +35,9 @@ def origin_differences(manifest: Manifest, root: Path) -> list[str]:
 
 
 def shares_files(manifest: Manifest, root: Path) -> bool:
-    """Return whether a folder holds an annotation file, or one of the first media files, of a manifest, unchanged.
+    """Return whether a folder holds at least one file of a manifest, with unchanged content.
 
-    If the manifest was made from no file at all, this is true.
+    Annotation files and the first media files are compared. The result is true if the manifest lists no file at all.
     """
     media = {r.path: r.sha256 for u in manifest.utterances for r in (u.video, u.audio) if r and r.sha256}
     files = {**manifest.sources, **dict(list(media.items())[:COMPARED])}
@@ -45,7 +45,15 @@ def shares_files(manifest: Manifest, root: Path) -> bool:
 
 
 def annotation_changes(before: Mapping[str, str], now: Mapping[str, str]) -> Iterator[str]:
-    """Describe how the annotation files have changed since a scan, one phrase for each kind of change."""
+    """Describe how the annotation files have changed since a scan.
+
+    Args:
+        before: path -> digest at the time of the scan.
+        now: path -> digest at present.
+
+    Returns:
+        Up to three phrases, one for each kind of change, for example `new: labels.csv`.
+    """
     new, removed = now.keys() - before.keys(), before.keys() - now.keys()
     changed = [path for path in before.keys() & now.keys() if before[path] != now[path]]
     for paths, what in ((changed, "changed"), (new, "new"), (removed, "gone")):

@@ -22,19 +22,19 @@ def resolve_references(
     media_facts: Mapping[str, MediaFacts],
     policy: BeyondFile,
 ) -> tuple[MediaRef | None, MediaRef | None, list[Problem]]:
-    """Check an utterance's media references against the files. Add file digests, and report problems.
+    """Add file digests to an utterance's media references, and report time spans that the files do not cover.
 
     Args:
         utterance: id of the utterance.
         video, audio: media references of the utterance.
-        media_facts: path -> media facts; a path that is not in it is absent.
+        media_facts: path -> media facts. A file whose path is not a key counts as absent.
         policy: what to do when a time span ends after its file. `trim` moves the end to the end of the file, separately
-            for pictures and sound. `keep` and `drop` leave the span unchanged. Every policy reports a problem. The
-            reason is BEYOND_FILE if the span ends after the pictures and after the sound, and SHORTER if it ends after
-            only one of them. With `drop`, the caller removes utterances that have the reason BEYOND_FILE.
+            for pictures and sound. `keep` and `drop` leave the span unchanged. With `drop`, the caller removes
+            utterances that have a problem with the reason BEYOND_FILE.
 
     Returns:
-        The references to video and audio, and the problems.
+        The references to video and audio, and the problems. A span that ends after its file is always a problem. Its
+        reason is BEYOND_FILE if pictures and sound both end too early, and SHORTER if only one of them does.
     """
     found: dict[str, MediaRef | None] = {"video": video, "audio": audio}
     problems: list[Problem] = []

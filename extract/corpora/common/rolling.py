@@ -1,6 +1,6 @@
-"""Rolling captions, as YouTube and television show them: remove from each cue the words that earlier cues have shown.
+"""Remove the repetitions from rolling captions, as YouTube and television show them.
 
-In such files the same sentence appears in several successive cues. Typical styles:
+In such subtitle files the same sentence appears in several successive cues. Typical styles:
 
 - Two lines: the lower line shows the sentence that is being spoken, often with a time for each word. In the next cues
   this sentence moves to the upper line, and a new sentence appears below it.
@@ -32,14 +32,15 @@ _ABBREVIATIONS: Final = frozenset(
 
 
 def unroll(raw_cues: Sequence[RawCue], passages: Sequence[Passage]) -> list[Passage] | None:
-    """Return the words of rolling captions without repetitions, or None if the captions do not roll.
+    """Remove the repetitions from rolling captions.
 
     Args:
         raw_cues: cues in order of time.
         passages: for each cue its words, lines and times.
 
     Returns:
-        Passages without repetitions: sentences, if the captions have full stops.
+        Passages without repetitions, one per sentence if the captions have full stops. None if the captions neither
+        roll nor overlap in time.
     """
     if _rolls(raw_cues, passages):
         return sentences(_new_words(passages))
@@ -47,7 +48,7 @@ def unroll(raw_cues: Sequence[RawCue], passages: Sequence[Passage]) -> list[Pass
 
 
 def _rolls(raw_cues: Sequence[RawCue], passages: Sequence[Passage]) -> bool:
-    """Return whether captions roll: at least every fourth cue repeats lines of the cue before.
+    """Return whether captions roll: at least one cue in four repeats lines or words of the cue before.
 
     Single repetitions do not count, because two people may both say `No.`.
     """
@@ -82,8 +83,12 @@ def _said(line: CueLine) -> list[tuple[str, str | None]]:
 def _shown_before(before: Sequence[CueLine], now: Sequence[CueLine]) -> tuple[int, int]:
     """Return how much of a cue the previous cue has already shown.
 
+    Args:
+        before: lines of the previous cue.
+        now: lines of the cue.
+
     Returns:
-        The number of whole lines, and the number of words of the following line.
+        Two numbers: how many lines of the cue were shown completely, and how many words of the line after these.
     """
     old, new = [_said(line) for line in before], [_said(line) for line in now]
     most = range(min(len(old), len(new)), 0, -1)
@@ -128,7 +133,10 @@ def _one_after_the_other(passages: Sequence[Passage]) -> list[Passage]:
 
 
 def is_punctuated(words: Sequence[CueWord]) -> bool:
-    """Return whether a text has enough full stops to find sentences. Machine-made captions often have none."""
+    """Return whether words contain enough full stops to be divided into sentences.
+
+    Automatic captions often have none.
+    """
     stops = sum(_ends(word) for word in words)
     return stops > 0 and stops * MAX_WORDS_PER_STOP >= len(words)
 
@@ -139,7 +147,10 @@ def _ends(word: CueWord) -> bool:
 
 
 def sentences(passages: Sequence[Passage]) -> list[Passage]:
-    """Join passages to sentences if the text has full stops. Pauses and new speakers also end a sentence."""
+    """Join subtitle passages to sentences: one passage per sentence. Without full stops, return them unchanged.
+
+    A sentence ends at a full stop, at a long pause, before a speaker's name, or when it has become too long.
+    """
     if not is_punctuated([word for passage in passages for word in passage.words]):
         return list(passages)
     found: list[Passage] = []

@@ -1,8 +1,8 @@
 """The scan cache: facts about media files from earlier scans, so that unchanged files are not read again.
 
-The scan cache is a database in ercache's store (the folder ERCACHE_STORE, or one in the user's cache folder). Its keys
-are full paths of media files. An entry is valid as long as the file keeps its size, times and inode. If the database is
-lost, the next scan reads every file again.
+The scan cache is a database in ercache's store (the folder ERCACHE_STORE, or one in the user's cache folder). It holds
+one entry per media file, under the full path of the file. An entry is valid as long as the file keeps its size, times
+and inode. If the database is lost, the next scan reads every file again.
 """
 
 import fcntl
@@ -29,7 +29,7 @@ WAIT_SECONDS: Final = 30.0  # how long to wait for another scan that is writing
 
 @dataclass(frozen=True)
 class FileStamp:
-    """File properties that show whether a file has changed: size, times (nanoseconds) and inode."""
+    """Path of a file, with the properties that show whether it has changed: size, times (nanoseconds) and inode."""
 
     path: str
     size: int
@@ -39,15 +39,15 @@ class FileStamp:
 
     @property
     def is_settled(self) -> bool:
-        """Whether the last change of the file is so long ago that the next one must show in its modification time.
+        """Whether the file was last changed more than two seconds ago. Facts of younger files are not cached.
 
-        Two changes shortly after each other may get the same time.
+        Two changes shortly after each other may leave the same modification time, so the second one would not show.
         """
         return time.time_ns() - self.modified > SETTLED_NS
 
 
 def file_stamp(file: Path) -> FileStamp | None:
-    """Return the stamp (size, times, inode) of a regular file; None if it is empty, or no regular file."""
+    """Return the stamp (size, times, inode) of a file; None if it is absent, empty or not a regular file."""
     try:
         facts = file.stat()
     except OSError:  # the inspection itself reports what is wrong
@@ -59,9 +59,9 @@ def file_stamp(file: Path) -> FileStamp | None:
 
 
 class ScanCache:
-    """Keeps on disk a text about each file (its facts), valid as long as the file does not change.
+    """Stores on disk the facts about each media file, as a text that is valid until the file changes.
 
-    Use it as a context manager. Several scans may use it at once.
+    Use it as a context manager. Several scans may use the same database at once.
 
     Args:
         version: version of the code that inspects files; entries of other versions are ignored.
@@ -77,7 +77,10 @@ class ScanCache:
         self._last = time.monotonic()
 
     def get(self, stamp: FileStamp) -> str | None:
-        """Return the text that was stored for a file; None if there is none, or the file has changed since then."""
+        """Return the facts that an earlier scan stored for a file, as a text.
+
+        None if there are no such facts, or if the file has changed since then.
+        """
         if self._database is None:
             return None
         query = "SELECT state, text FROM looks WHERE path = ?"
@@ -85,9 +88,9 @@ class ScanCache:
         return row[1] if row is not None and row[0] == self._state(stamp) else None
 
     def put(self, stamp: FileStamp, text: str) -> None:
-        """Store a text about a file. It is valid until the file changes.
+        """Store the facts about a file, as a text. Nothing is stored if the file has just been changed.
 
-        The text is written to disk within about two seconds, or at the end.
+        Texts are collected and written to disk about every two seconds, and when the context manager ends.
         """
         if self._database is None or not stamp.is_settled:
             return
@@ -144,7 +147,7 @@ class ScanCache:
 
 
 def _locks_work(folder: Path) -> bool:
-    """Return whether files in a folder can be locked in the way that sqlite locks them."""
+    """Return whether the file system of a folder supports the file locks that an sqlite database needs."""
     try:
         with tempfile.TemporaryFile(dir=folder) as stream:
             fcntl.lockf(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)

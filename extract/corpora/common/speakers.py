@@ -35,7 +35,7 @@ class CueTurn:
     Attributes:
         speaker: name of the speaker; None where the file names nobody.
         words: the words of the turn.
-        marked: whether the file marks that a speaker begins here.
+        marked: whether the file shows that a speaker begins here, by a name, a voice, `>>` or a dash.
     """
 
     speaker: str | None
@@ -55,7 +55,8 @@ def speaker_label(text: str, names_in_text: bool = True) -> tuple[str, int] | No
 
     Args:
         text: the text.
-        names_in_text: accept all names; otherwise only tags of a diarization program in brackets.
+        names_in_text: whether all names count; if not, only a diarization program's tags in brackets count, for
+            example `[SPEAKER_00]`.
     """
     arrows = _ARROWS.match(text)
     place = arrows.end() if arrows else 0
@@ -79,7 +80,10 @@ def _is_name(name: str) -> bool:
 
 
 def is_speaker_line(line: CueLine, names_in_text: bool = True) -> bool:
-    """Return whether a line is only a speaker's name in brackets, above the speech. `[APPLAUSE]` is not."""
+    """Return whether a line holds only a speaker's name, such as `[Alba]`; the speech is in the lines below.
+
+    `[APPLAUSE]` is no such line, because it describes a sound.
+    """
     text = join_words(line)
     label = speaker_label(f"{text} x", names_in_text)
     if label is None or label[1] != len(text) + 1:
@@ -88,9 +92,9 @@ def is_speaker_line(line: CueLine, names_in_text: bool = True) -> bool:
 
 
 def turns_of(lines: Sequence[CueLine], names_in_text: bool = True) -> list[CueTurn]:
-    """Return the turns of a cue in order.
+    """Split the lines of a subtitle cue into the turns of its speakers, in order.
 
-    A turn without words is only a name: it names the speaker of the next cue.
+    A turn without words is possible: its cue shows only a name, which is that of the speaker in the next cue.
     """
     words = tuple(chain.from_iterable(lines))
     if not words:
@@ -110,7 +114,7 @@ def turns_of(lines: Sequence[CueLine], names_in_text: bool = True) -> list[CueTu
 
 
 def _pieces(line: CueLine) -> list[CueLine]:
-    """Split a line before each `>>` and before a second dash, where another speaker may begin."""
+    """Cut a subtitle line where another speaker may begin: before each `>>`, and before a second dash."""
     text = join_words(line)
     places = {match.start() for match in _ARROWS.finditer(text)}
     if _DASH.match(text):
@@ -120,7 +124,7 @@ def _pieces(line: CueLine) -> list[CueLine]:
 
 
 def _starts(pieces: Sequence[CueLine], names_in_text: bool) -> list[bool]:
-    """Return for each piece of a cue (see `_pieces`) whether another speaker's turn begins with it."""
+    """Return for each piece of a cue (a line, or what `_pieces` cut from it) whether a new turn begins with it."""
     texts = [join_words(piece) for piece in pieces]
     dashed = [_DASH.match(text) is not None for text in texts]
     several = sum(dashed) > 1

@@ -36,27 +36,27 @@ def split_by_groups(groups: Groups, dev: Collection[str], test: Collection[str])
 
 
 def usable_splits(splits: Mapping[str, Split]) -> dict[str, Split]:
-    """Return those splits in which every subset has an utterance. An incomplete corpus may leave a subset empty."""
+    """Return only the splits in which no subset is empty. Subsets may be empty if the user's corpus is incomplete."""
     return {name: split for name, split in splits.items() if all(split.values())}
 
 
 def last_groups(groups: Iterable[str], share: float) -> tuple[str, ...]:
-    """Return the last groups in alphabetical order, `share` of all groups (rounded, but at least one)."""
+    """Return the last groups in alphabetical order: the fraction `share` of all groups, at least one group."""
     names = sorted(set(groups))
     return tuple(names[len(names) - _number(names, share) :])
 
 
 def draw_groups(groups: Iterable[str], share: float, seed: int) -> tuple[str, ...]:
-    """Return randomly chosen groups, `share` of all groups (rounded, but at least one). Equal seeds give equal groups.
+    """Return randomly chosen groups: the fraction `share` of all groups, at least one group.
 
-    Groups are ranked by a digest of seed and name, so the choice does not depend on a random number generator.
+    The groups with the smallest digests of seed and name are chosen. So equal seeds give equal groups on every machine.
     """
     names = sorted(set(groups), key=lambda name: hashlib.sha256(f"{seed}/{name}".encode()).hexdigest())
     return tuple(sorted(names[: _number(names, share)]))
 
 
 def with_drawn_dev(split: Split, groups: Groups, seed: int = 0) -> Split:
-    """Return a split whose dev is not empty: without one, a tenth of the training groups are drawn for it.
+    """Give a split without a dev subset one: a randomly chosen tenth of the training groups moves to dev.
 
     Args:
         split: subset -> utterance ids.
@@ -83,8 +83,8 @@ def session_held_out(
 ) -> dict[str, Split]:
     """Return three splits that test on the same session; the validation dialogues come from the other sessions.
 
-    Split `<name>` validates on the last sixth of the dialogues in alphabetical order, `<name>_fixed` on the dialogues
-    of a given list, and `<name>_seed<seed>` on a randomly chosen tenth.
+    Split `<name>` validates on the last sixth of the other sessions' dialogues in alphabetical order, `<name>_fixed` on
+    the dialogues in a given list, and `<name>_seed<seed>` on a randomly chosen tenth of the other sessions' dialogues.
 
     Args:
         dialogues: utterance -> dialogue.
@@ -107,8 +107,10 @@ def session_held_out(
 def leave_session_out(dialogues: Groups, sessions: Mapping[str, str], seed: int) -> dict[str, Split]:
     """Return folds `loso/<session>`: test on one session, validate on a random tenth of the other sessions' dialogues.
 
+    All other dialogues are for training.
+
     Args:
-        dialogues: utterance -> dialogue.
+        dialogues: utterance id -> dialogue.
         sessions: dialogue -> session.
         seed: seed of the random choice.
     """
@@ -142,7 +144,7 @@ def actor_disjoint(actors: Groups, share: float = 0.15) -> Split:
 
     Args:
         actors: utterance -> actor.
-        share: share of the actors for validation, and again for the test.
+        share: fraction of the actors for validation; the test gets the same fraction.
 
     Returns:
         The split, a dict from subset to utterance ids; an empty dict with fewer than three actors.
@@ -156,9 +158,10 @@ def actor_disjoint(actors: Groups, share: float = 0.15) -> Split:
 
 
 def actor_folds(actors: Groups, count: int = 5, name: str = "actors") -> dict[str, Split]:
-    """Return folds `<name>/1` to `<name>/<count>`: actors in alphabetical order are cut into `count` blocks.
+    """Return the folds of a cross-validation by actors, `<name>/1` to `<name>/<count>`.
 
-    Each fold tests on one block, validates on the block after it, and trains on all other blocks.
+    The actors in alphabetical order are cut into `count` blocks of about equal size. Each fold tests on one block,
+    validates on the block after it, and trains on all other blocks.
 
     Args:
         actors: utterance -> actor.

@@ -3,10 +3,10 @@
 Steps: read the cues (cue_files.py), clean their words (cue_text.py), remove repetitions (rolling.py), remove captions
 that nobody speaks (asides.py), and find the speakers (speakers.py).
 
-If a cue has several turns, its time is divided: by the times of words where the file has them, otherwise in proportion
-to the length of the text. A cue without a name keeps the speaker of the cue before in two cases: it continues the
-previous sentence, or the file marks every change of speaker with `>>` and this cue has no such mark. In all other cases
-the speaker is unknown.
+If a cue has several turns, its time is divided among them. The file's times of words are used if there are any;
+otherwise each turn gets time in proportion to the length of its text. A cue without a name keeps the speaker of the
+previous cue in two cases: it continues the previous sentence, or the file marks every change of speaker with `>>` and
+this cue has no such mark. In all other cases the speaker is unknown.
 """
 
 from collections.abc import Iterator, Sequence
@@ -75,6 +75,9 @@ def read_subtitles(
         name: name of the file.
         encoding: encoding of files without a byte order mark.
         names_in_text: whether `NAME: text` and `[NAME] text` name a speaker; otherwise such names stay in the text.
+
+    Returns:
+        The utterances, notes on what was changed or left out, and faults. A file with faults cannot be used.
     """
     try:
         text = decode(content, encoding)
@@ -106,7 +109,13 @@ def read_subtitles(
 
 @dataclass
 class _CueCounts:
-    """Counts for the notes: cues with several turns, turns that keep the speaker, and captions that nobody speaks."""
+    """Counts that `_cues` collects for the notes on a subtitle file.
+
+    Attributes:
+        shared: number of cues with several turns.
+        continued: number of turns without a name that keep the speaker of the previous turn.
+        asides: captions that nobody speaks.
+    """
 
     shared: int = 0
     continued: int = 0
@@ -114,7 +123,13 @@ class _CueCounts:
 
 
 def _cues(passages: Sequence[Passage], names_in_text: bool, counts: _CueCounts) -> Iterator[Cue]:
-    """Yield the utterances in subtitle passages, which are in order of time."""
+    """Turn subtitle passages into utterances, one per turn of a speaker, and add to `counts`.
+
+    Args:
+        passages: words with start and end, in order of time.
+        names_in_text: whether `NAME: text` and `[NAME] text` name a speaker.
+        counts: counts for the notes on the file; they are increased here.
+    """
     words = [word for passage in passages for word in passage.words]
     arrows = any(word.text.startswith(">>") for word in words)
     # Most cues end a sentence, so a cue that does not is known to continue.
@@ -153,12 +168,13 @@ def _cues(passages: Sequence[Passage], names_in_text: bool, counts: _CueCounts) 
 
 
 def _continues(before: str, text: str, stops: bool) -> bool:
-    """Return whether a text continues the sentence before it. In a file without full stops only a comma shows this.
+    """Return whether a turn continues the sentence of the previous turn, so that the speaker is probably the same.
 
     Args:
-        before: the text before; empty if the cue before was only a speaker's name.
-        text: the text.
-        stops: whether the file has full stops.
+        before: text of the previous turn; empty if this was only a speaker's name.
+        text: text of the turn.
+        stops: whether the file has full stops. If not, only a comma or semicolon at the end of `before` shows that the
+            sentence goes on.
     """
     if not before or before.endswith((",", ";", "，", "、")):
         return True
@@ -169,7 +185,7 @@ def _continues(before: str, text: str, stops: bool) -> bool:
 
 
 def _timed(turns: Sequence[CueTurn], passage: Passage) -> Iterator[tuple[CueTurn, float, float]]:
-    """Yield each turn with its start and end time, seconds."""
+    """Divide the time of a passage among its turns: yield each turn with its start and end in seconds."""
     words = tuple(chain.from_iterable(turn.words for turn in turns))
     times = [*word_starts(words, passage.start, passage.end), passage.end]
     place = 0

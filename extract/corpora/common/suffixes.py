@@ -1,7 +1,7 @@
 """The file suffixes that ercache can read, for each media container that FFmpeg may open.
 
-The containers are named in extract/media/container.py; FORMATS is the only list of their suffixes. Playlists, image
-sequences and single pictures are not supported.
+FORMATS in extract/media/container.py lists the allowed containers, CONTAINERS lists the file suffixes of each.
+Playlists, image sequences and single pictures are not supported.
 """
 
 from collections.abc import Mapping
@@ -59,13 +59,13 @@ AUDIO_SUFFIXES: Final = _of(1)
 
 
 def suffix_of(path: str) -> str:
-    """Return the suffix of a file name in lower case, without the dot; empty without a dot."""
+    """Return the suffix of a file name in lower case, such as `mp4`; an empty text if the name has no dot."""
     _, dot, suffix = path.rpartition("/")[2].rpartition(".")
     return suffix.lower() if dot else ""
 
 
 def stem_of(path: str) -> str:
-    """Return a path without its suffix."""
+    """Return a path without its suffix: `clips/a` for `clips/a.mp4`."""
     return path[: -len(suffix_of(path)) - 1] if suffix_of(path) else path
 
 

@@ -1,4 +1,4 @@
-"""What corpora of text without media share: read their files, find repeated dialogues, and build the manifest."""
+"""Functions for all corpora of texts without media: read their files, find repeated dialogues, build the manifest."""
 
 import csv
 import io
@@ -25,12 +25,12 @@ MOST: Final = 50  # faults that one message lists
 
 @dataclass
 class TextParts:
-    """What a corpus of texts holds: filled while its files are read.
+    """Collects the content of a corpus of texts, and what is wrong with it, while its files are read.
 
     Attributes:
-        utterances: the utterances of all parts, in order; a dialogue's own are together.
-        problems: deviations from the release.
-        faults: what makes the corpus unusable.
+        utterances: the utterances of train, dev and test, in order; those of one dialogue follow each other.
+        problems: deviations from the release that are reported in the manifest.
+        faults: messages about what makes the corpus unusable.
         sources: paths of the annotation files that were read.
     """
 
@@ -40,7 +40,13 @@ class TextParts:
     sources: list[str] = field(default_factory=list)
 
     def note(self, reason: str, detail: str, count: int | None = None) -> None:
-        """Add a note on the whole corpus."""
+        """Add a note on the whole corpus to `problems`.
+
+        Args:
+            reason: short name of the kind of note, for example `repeated_file`.
+            detail: what was found.
+            count: number of affected utterances; None if the note is not about utterances.
+        """
         self.problems.append(Problem(None, "note", reason, detail, count))
 
     def add_dialogue(
@@ -50,13 +56,13 @@ class TextParts:
         turns: Sequence[tuple[str, str, str]],
         labels: Sequence[Mapping[str, str | None]],
     ) -> None:
-        """Add a dialogue.
+        """Add the turns of a dialogue as utterances.
 
         Args:
-            part: train, dev or test.
+            part: the subset that holds the dialogue: train, dev or test.
             dialogue: name of the dialogue.
-            turns: id, speaker and text of each turn.
-            labels: label set -> label, for each turn.
+            turns: utterance id, speaker and text of each turn.
+            labels: for each turn a dict from label set to label.
         """
         for index, ((name, speaker, text), found) in enumerate(zip(turns, labels, strict=True)):
             self.utterances.append(
@@ -65,9 +71,10 @@ class TextParts:
 
 
 def read_text(folder: FolderListing, path: str, found: TextParts) -> str | None:
-    """Read a text file of the corpus as UTF-8 and remember it as a source. Return None, with a fault, if it cannot be.
+    """Return the text of a corpus file, which must be UTF-8. The path is added to `found.sources`.
 
-    The byte order mark is removed, and line ends become `\\n`.
+    The byte order mark is removed, and line ends become `\\n`. If the file cannot be read, the result is None, and a
+    message is added to `found.faults`.
     """
     found.sources.append(path)
     try:
@@ -84,7 +91,11 @@ def read_text(folder: FolderListing, path: str, found: TextParts) -> str | None:
 def read_rows(
     folder: FolderListing, path: str, columns: Sequence[str], found: TextParts
 ) -> list[dict[str, Any]]:
-    """Read a csv file with some columns. Return its rows; none, with a fault, if it cannot be read."""
+    """Read a csv file and return its rows as dicts from column name to cell.
+
+    If the file is unreadable or lacks a column of `columns`, the list is empty, and a message is added to
+    `found.faults`.
+    """
     content = read_text(folder, path, found)
     if content is None:
         return []
@@ -98,7 +109,14 @@ def read_rows(
 
 
 def has_columns(path: str, names: Sequence[str], wanted: Sequence[str], found: TextParts) -> bool:
-    """Whether a table has all wanted columns. If not, add a fault that names those it lacks."""
+    """Return whether a table has all wanted columns. If not, add a message with the missing ones to `found.faults`.
+
+    Args:
+        path: path of the table, for the message.
+        names: the columns of the table.
+        wanted: the columns that it must have.
+        found: what has been read of the corpus so far.
+    """
     lacking = [column for column in wanted if column not in names]
     if lacking:
         here = ", ".join(names) or "none"
@@ -107,7 +125,10 @@ def has_columns(path: str, names: Sequence[str], wanted: Sequence[str], found: T
 
 
 def choose_file(folder: FolderListing, name: str, found: TextParts) -> str | None:
-    """Return the path of the file with a name that is nearest to the root, and note copies; None if there is none."""
+    """Return the path of the file with a given name; None if there is no such file.
+
+    If several files have this name, the one nearest to the root is returned, and a note is added for each other one.
+    """
     paths = folder.files_named(name)
     if not paths:
         return None
@@ -119,7 +140,7 @@ def choose_file(folder: FolderListing, name: str, found: TextParts) -> str | Non
 
 
 def digest_or_none(folder: FolderListing, path: str) -> str | None:
-    """Return the sha256 of a file; None if it cannot be read (whoever uses the file reports that)."""
+    """Return the sha256 of a file; None if the file cannot be read. No fault is reported here."""
     try:
         read_content(folder.root, path)
     except Missing:
@@ -128,13 +149,16 @@ def digest_or_none(folder: FolderListing, path: str) -> str | None:
 
 
 def refuse(corpus: str, folder: FolderListing, found: TextParts, how: str) -> None:
-    """Raise an error with all faults, if there are any or a part holds no utterance.
+    """Raise an error if the corpus has faults, or if train, dev or test holds no utterance. Otherwise do nothing.
 
     Args:
-        how: what the user should give; archives that are still packed are named before it.
+        corpus: name of the corpus, for the message.
+        folder: the files of the corpus.
+        found: utterances and faults that were read.
+        how: hint for the user: which files to put into the folder. Archives that are not unpacked are added to it.
 
     Raises:
-        CorpusError: the corpus cannot be used.
+        CorpusError: the corpus cannot be used; the error lists the faults.
     """
     held = {u.part for u in found.utterances}
     faults = found.faults or [f"{part} holds no utterance" for part in PARTS if part not in held]
@@ -144,7 +168,9 @@ def refuse(corpus: str, folder: FolderListing, found: TextParts, how: str) -> No
     packed = folder.archives()
     seen = f"found: {list_some(folder.files, 5) or 'nothing'}"
     hint = f"unpack {list_some(packed)} there first; {how}" if packed else f"{seen}; {how}"
-    raise CorpusError(f"{corpus}: {folder.root} cannot be used", details=[*faults[:MOST], *more], hint=hint)
+    raise CorpusError(
+        f"{corpus}: the folder {folder.root} cannot be used", details=[*faults[:MOST], *more], hint=hint
+    )
 
 
 def manifest_of_texts(
@@ -155,12 +181,18 @@ def manifest_of_texts(
     label_sets: Mapping[str, tuple[str, ...]],
     promises: tuple[Promise, ...],
 ) -> Manifest:
-    """Build the manifest of a corpus of texts, with the split `official` of its own parts.
+    """Build the manifest of a corpus of texts, with the split `official`: the corpus' own train, dev and test.
 
-    Dialogues that stand word for word in two parts are reported, and `official` then promises nothing about dialogues.
+    Dialogues that occur word for word in two of these subsets are reported. `official` then no longer promises that
+    its subsets share no dialogue.
 
     Args:
-        promises: what the parts do not share, by the corpus's own division.
+        corpus: name of the corpus.
+        version: version of the corpus, for the manifest.
+        folder: the files of the corpus.
+        found: utterances and problems that were read.
+        label_sets: label set -> its labels.
+        promises: what train, dev and test never share by the corpus' own division: speakers, dialogues, or both.
     """
     repeated = list(repeated_dialogues(found.utterances))
     across = any(problem.reason == "dialogue_in_two_parts" for problem in repeated)
@@ -180,9 +212,9 @@ def manifest_of_texts(
 
 
 def repeated_dialogues(utterances: Sequence[Utterance]) -> Iterator[Problem]:
-    """Report dialogues of two turns or more whose texts stand word for word in another part, or again in their own.
+    """Report dialogues that occur twice, in two subsets (train, dev, test) or in the same one.
 
-    Case and blanks do not count.
+    Only dialogues of two or more turns are compared. Their texts must be equal, apart from case and blanks.
     """
     texts: dict[tuple[str, str], list[str]] = defaultdict(list)
     for u in utterances:
@@ -211,10 +243,11 @@ def _turns(utterances: Sequence[Utterance], dialogues: Sequence[str]) -> int:
 def differing_counts(
     utterances: Sequence[Utterance], release: Mapping[str, tuple[int, int]]
 ) -> list[Problem]:
-    """Report parts whose numbers of dialogues or utterances differ from those of the release.
+    """Report subsets (train, dev, test) whose numbers of dialogues or utterances differ from those of the release.
 
     Args:
-        release: part -> number of dialogues, number of utterances.
+        utterances: the utterances of the corpus.
+        release: subset -> (number of dialogues, number of utterances) in the release.
     """
     lines = []
     for part, numbers in release.items():

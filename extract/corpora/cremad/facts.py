@@ -57,6 +57,6 @@ SAME_SOUND: Final = (
 
 
 def is_clip(stem: str) -> bool:
-    """Return whether a file name without suffix is the name of a CREMA-D clip."""
+    """Return whether a file name without suffix is the name of a CREMA-D clip, such as `1001_DFA_ANG_XX`."""
     match = _NAME.fullmatch(stem)
     return bool(match and int(match[1]) in ACTORS and match[2] in SENTENCES and match[3] in EMOTIONS)

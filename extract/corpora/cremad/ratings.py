@@ -1,8 +1,8 @@
 """Read the emotions that CREMA-D's raters perceived in each clip from the voice, from the face, or from both.
 
 `summaryTable.csv` holds the votes as the authors counted them. If it is absent, the votes are counted here from the
-single answers in `finishedResponses.csv`. The authors left out some answers, so a few clips get other labels. If two
-emotions have the same number of votes (a tie), there is no label.
+single answers in `finishedResponses.csv`. A few clips then get other labels, because the authors left out some answers.
+If two emotions have the same number of votes (a tie), there is no label.
 """
 
 import csv
@@ -43,9 +43,13 @@ COUNTS: Final[Mapping[str, Mapping[str, int]]] = {
 
 @dataclass
 class ClipRatings:
-    """The content of a table of ratings: path of the table, labels, notes, and faults that make the table unusable.
+    """The raters' votes in a table of CREMA-D, and what is wrong with the table.
 
-    `votes` is a dict: label set -> clip -> emotion with most votes, or TIE if two emotions have equally many.
+    Attributes:
+        source: path of the table; None if there is no table.
+        votes: label set -> clip -> the emotion with most votes, or TIE if two emotions have equally many.
+        notes: notes (reason, detail) for the manifest.
+        findings: messages about faults; a table with faults is unusable.
     """
 
     source: str | None = None
@@ -54,7 +58,7 @@ class ClipRatings:
     findings: list[str] = field(default_factory=list)
 
     def labels(self, clip: str) -> dict[str, str | None]:
-        """Return for each label set the raters' label of a clip; None for a tie, or if no rater judged the clip."""
+        """Return a dict from label set to the raters' label of a clip; None for a tie or a clip that nobody rated."""
         return {name: votes.get(full_name(clip)) or None for name, votes in self.votes.items()}
 
     def has(self, clip: str) -> bool:
@@ -63,15 +67,15 @@ class ClipRatings:
 
 
 def full_name(clip: str) -> str:
-    """Return the full name of a clip. An old copy of the corpus wrote the emotion level XX as a single X."""
+    """Return a clip's name with the emotion level `XX`, which an old copy of the corpus wrote as a single `X`."""
     return f"{clip}X" if clip.endswith("_X") else clip
 
 
 def ratings_of(folder: FolderListing) -> tuple[ClipRatings, list[Problem]]:
-    """Read the ratings in a corpus folder. Without a readable table, the result contains no ratings.
+    """Find and read the table of ratings in a corpus folder.
 
     Returns:
-        The ratings, and problems.
+        The ratings, which are empty if there is no readable table, and the problems for the manifest.
 
     Raises:
         CorpusError: the table has faults; the error lists them.
@@ -92,17 +96,17 @@ def ratings_of(folder: FolderListing) -> tuple[ClipRatings, list[Problem]]:
             else []
         )
         raise CorpusError(
-            f"cremad: {path} cannot be used",
+            f"cremad: the table of ratings {path} cannot be used",
             details=[*ratings.findings[:MAX_FINDINGS], *more],
-            hint="download the table again, or remove it: then there are no labels by raters",
+            hint="download the table again, or remove it to scan without the raters' labels",
         )
     return ratings, [Problem(None, "note", *note) for note in ratings.notes]
 
 
 def _table(folder: FolderListing) -> str | None:
-    """Return the path of the table to use: the summary table, or else the table of single answers.
+    """Return the path of `summaryTable.csv`, or else of `finishedResponses.csv`; None if both are absent.
 
-    Of several copies, the one nearest to the root is used.
+    Of several files with this name, the one nearest to the root is used.
     """
     for name in (SUMMARY, ANSWERS):
         found = folder.files_named(name)
@@ -114,11 +118,12 @@ def _table(folder: FolderListing) -> str | None:
 def read_ratings(content: bytes, path: str) -> ClipRatings:
     """Read the raters' votes from a table.
 
-    An unreadable row of the summary table makes the table unusable. An unreadable single answer is only noted.
+    An unreadable row of the summary table makes the table unusable. In the table of single answers, an unreadable row
+    is left out and noted.
 
     Args:
         content: bytes of the table.
-        path: path of the table; the file name says which of the two tables it is.
+        path: path of the table. It is the summary if its name is `summaryTable.csv`, else the table of single answers.
     """
     ratings = ClipRatings(path)
     summary = path.endswith(SUMMARY)
@@ -146,7 +151,16 @@ def read_ratings(content: bytes, path: str) -> ClipRatings:
 def _rows(
     text: str, path: str, needed: tuple[str, ...], ratings: ClipRatings
 ) -> Iterator[tuple[str, dict[str, str]]]:
-    """Yield the line number of each row, and its cells in the columns that are needed."""
+    """Yield for each row of a csv table its place (`<path>, line <number>`) and a dict from column to cell.
+
+    A missing column, or a row with too few or too many cells, is added to `ratings.findings`.
+
+    Args:
+        text: content of the table.
+        path: path of the table, for messages.
+        needed: names of the columns that are returned.
+        ratings: where faults are collected.
+    """
     lines = csv.reader(io.StringIO(text, newline=""), strict=True)
     header = [cell.strip().lower() for cell in next(lines, [])]
     lacking = [column for column in needed if column.lower() not in header]

@@ -41,8 +41,8 @@ class Switches(Strict):
     """The user's choices for CREMA-D in params.yaml.
 
     Attributes:
-        known_defects: what to do with clips whose pictures or sound are known to be wrong: `missing` removes the wrong
-            medium from the utterance, `keep` uses it, `drop` removes the utterance.
+        known_defects: what to do with the few clips whose pictures or sound are known to be wrong. `missing` removes
+            only the wrong pictures or sound from the utterance, `keep` uses them, `drop` removes the utterance.
         bad_clips: what to do with an utterance that has neither readable pictures nor readable sound: `keep` or `drop`
             it.
     """
@@ -53,7 +53,7 @@ class Switches(Strict):
 
 @dataclass(frozen=True)
 class ClipFiles:
-    """The video and audio files of the corpus, as dicts from clip name to path.
+    """Paths of the video and audio files of the corpus: two dicts from clip name to path.
 
     The folder AudioMP3 is never used: its files are identical silent placeholders.
     """
@@ -68,7 +68,9 @@ class ClipFiles:
 
 
 def scan(root: Path, switches: Switches, progress: ScanProgress | None = None) -> Manifest:
-    """Scan CREMA-D, complete or partial: `VideoFlash/*.flv` and `AudioWAV/*.wav`, or clips in any other folders.
+    """Read a complete or partial copy of CREMA-D and return its manifest.
+
+    Clips (.flv and .wav) are found in any folder; the release has them in `VideoFlash` and `AudioWAV`.
 
     Raises:
         CorpusError: there is no clip, all clips are Git LFS pointers, or the raters' table is unusable.
@@ -86,7 +88,7 @@ def scan(root: Path, switches: Switches, progress: ScanProgress | None = None) -
     ):
         raise CorpusError(
             f"cremad: all {len(media_facts)} media files in {root} are Git LFS pointers, not media",
-            hint="run `git lfs pull` there; an archive download never holds the media",
+            hint="run `git lfs pull` in a git clone; a downloaded archive never holds the media",
         )
     problems: list[Problem] = [*found, *notes]
     utterances: list[Utterance] = []
@@ -125,10 +127,11 @@ def _refuse(folder: FolderListing, found: Sequence[Problem]) -> None:
 def _clips(folder: FolderListing) -> tuple[ClipFiles, list[Problem], dict[str, str]]:
     """Find the clips by file name in all folders.
 
-    Of several files with one name, the one in the release's folder is used.
+    Of several files with the same name, the one in its folder of the release (`VideoFlash`, `AudioWAV`) is used.
 
     Returns:
-        The clips, problems of the files, and unused copy -> the file used instead.
+        Three values: the clips, problems for the manifest, and a dict from the path of each unused copy to the path of
+        the file that is used instead.
     """
     copies: dict[str, Copies[str]] = {suffix: Copies() for suffix in FOLDERS}
     strangers: list[str] = []
@@ -186,7 +189,7 @@ def _utterance(
 
 
 def _why_left_out(utterance: Utterance, media_facts: Mapping[str, MediaFacts], switches: Switches) -> str:
-    """Return why the user's choices in params.yaml remove an utterance; empty if they keep it."""
+    """Return why the user's choices in params.yaml remove an utterance; an empty text if they keep it."""
     if switches.known_defects == "drop" and utterance.id in WRONG_VIDEO:
         return f"known_defect, {WRONG_VIDEO[utterance.id]}"
     hopes = _may_be_readable(utterance.video, "video", media_facts) or _may_be_readable(
@@ -198,7 +201,7 @@ def _why_left_out(utterance: Utterance, media_facts: Mapping[str, MediaFacts], s
 def _may_be_readable(
     ref: MediaRef | None, medium: Literal["video", "audio"], media_facts: Mapping[str, MediaFacts]
 ) -> bool:
-    """Return whether a media file is readable, or was unreadable for a reason that may be temporary."""
+    """Return whether a medium (`video` or `audio`) of a file is readable, or could become readable in a later scan."""
     file_facts = media_facts.get(ref.path) if ref is not None else None
     if file_facts is None or file_facts.fault is None:
         return file_facts is not None and bool(getattr(file_facts, medium))
@@ -208,10 +211,16 @@ def _may_be_readable(
 def _ref(
     found: Mapping[str, str], stem: str, suffix: str, media_facts: Mapping[str, MediaFacts]
 ) -> MediaRef | None:
-    """Return a reference to a clip's video or audio file; None if no clip of the corpus has such a file.
+    """Return a reference to a clip's video or audio file; None if the user's copy has no file of this kind at all.
 
-    If only other clips have such a file, the reference names the absent file and has no digest. So the file is reported
-    as absent.
+    If only other clips have a file of this kind, the reference gives the path where the file should be, without a
+    digest. So the file is reported as absent.
+
+    Args:
+        found: clip -> path, for all files of this kind.
+        stem: name of the clip.
+        suffix: `.flv` for video, `.wav` for audio.
+        media_facts: path -> media facts.
     """
     if not found:
         return None
@@ -248,11 +257,11 @@ def _unrated(utterances: Sequence[Utterance], ratings: ClipRatings) -> list[Prob
 
 
 def _splits(utterances: Sequence[Utterance]) -> dict[str, Split]:
-    """Return splits in which no actor is in two subsets. CREMA-D itself defines no split.
+    """Return named splits in which no actor is in two subsets. CREMA-D itself defines no split.
 
-    `actors` puts about 70 % of the actors into train, 15 % into dev and 15 % into test, sorted by number; it also has
-    five folds. `avtca` puts actors 1001, 1006, 1011 ... into test, actors 1002, 1007, 1012 ... into dev, and all other
-    actors into train.
+    `actors` sorts the actors by number and puts about 70 % of them into train, 15 % into dev and 15 % into test. Its
+    five folds are `actors/1` to `actors/5`. `avtca` puts actors 1001, 1006, 1011 ... into test, actors 1002, 1007,
+    1012 ... into dev, and all other actors into train.
     """
     actors = {u.id: u.speaker for u in utterances}
     rests = {actor: (int(actor) - ACTORS.start) % 5 for actor in actors.values()}

@@ -1,4 +1,4 @@
-"""DailyDialog: everyday dialogues of two, written text with an emotion and an act per turn."""
+"""DailyDialog: written everyday dialogues of two people, with an emotion and a dialogue act for each turn."""
 
 from extract.corpora.dailydialog.scan import ENTRY
 

@@ -1,4 +1,7 @@
-"""Read DailyDialog's text files: one dialogue per line, its turns ended by `__eou__`, its labels in files beside it."""
+"""Read DailyDialog's text files. Each line is a dialogue, and `__eou__` ends each of its turns.
+
+Two further files hold the emotions and the dialogue acts, with one line of numbers for each dialogue.
+"""
 
 from dataclasses import dataclass
 from typing import Final
@@ -17,12 +20,12 @@ KINDS: Final = (
 
 @dataclass(frozen=True)
 class RawDialogue:
-    """A dialogue as written in the release. A label is -1 if it is not a number.
+    """A dialogue as it is written in the release, before its labels are checked.
 
     Attributes:
-        where: file and line or row.
-        texts: the turns, without blanks at their ends.
-        emotions, acts: numbers of the labels; there may be more or fewer than turns.
+        where: path of the file, with the line or row of the dialogue, for messages.
+        texts: texts of the turns, without blanks at their ends.
+        emotions, acts: label numbers, which should be one per turn. -1 stands for a label that is not a number.
     """
 
     where: str
@@ -32,12 +35,16 @@ class RawDialogue:
 
 
 def has_lines(folder: FolderListing) -> bool:
-    """Whether a folder holds any of the text files of a part."""
+    """Return whether a folder holds at least one text file of the release, for example `dialogues_train.txt`."""
     return any(folder.files_named(kind + name + ".txt") for kind in KINDS for name in FOLDERS.values())
 
 
 def read_lines(folder: FolderListing, part: str, found: TextParts) -> list[RawDialogue]:
-    """Read the three text files of a part; faults say which are absent or do not fit together."""
+    """Read the dialogues of one subset (train, dev or test) from its three text files: texts, emotions and acts.
+
+    If a file is absent, or the files differ in their number of lines, the list is empty, and messages are added to
+    `found.faults`.
+    """
     names = [kind + FOLDERS[part] + ".txt" for kind in KINDS]
     paths = [choose_file(folder, name, found) for name in names]
     found.faults += [
@@ -66,11 +73,11 @@ def read_lines(folder: FolderListing, part: str, found: TextParts) -> list[RawDi
 
 
 def turns_of(line: str) -> tuple[str, ...]:
-    """Split a line into turns. A last turn without `__eou__` counts, too."""
+    """Split the line of a dialogue into the texts of its turns. The `__eou__` after the last turn may be missing."""
     *turns, rest = (turn.strip() for turn in line.split(END_OF_TURN))
     return (*turns, rest) if rest else tuple(turns)
 
 
 def numbers_of(line: str) -> tuple[int, ...]:
-    """Return the numbers of a line of labels; -1 for a word that is none."""
+    """Return the label numbers of a dialogue from a line such as `0 0 4`; -1 for a word that is not a number."""
     return tuple(int(word) if word.isascii() and word.isdigit() else -1 for word in line.split())

@@ -1,4 +1,4 @@
-"""Scan DailyDialog (Li et al., IJCNLP 2017): 13,118 dialogues of two, from pages for learners of English."""
+"""Scan DailyDialog (Li et al., IJCNLP 2017): 13,118 dialogues of two people, from websites for learners of English."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -33,10 +33,12 @@ HOW: Final = (
 
 
 def scan(root: Path, switches: NoSwitches, progress: ScanProgress | None = None) -> Manifest:
-    """Scan DailyDialog: the text files of the release, else parquet files, else csv files.
+    """Read DailyDialog and return its manifest.
+
+    Only one form is read: the text files of the release, or without them parquet files, or without these csv files.
 
     Raises:
-        CorpusError: a part is absent or unusable; the error lists all faults.
+        CorpusError: train, dev or test is absent or unusable; the error lists all faults.
     """
     folder = list_folder(root)
     found = TextParts()
@@ -51,7 +53,12 @@ def scan(root: Path, switches: NoSwitches, progress: ScanProgress | None = None)
 
 
 def _read(folder: FolderListing, found: TextParts) -> tuple[str, dict[str, list[RawDialogue]]]:
-    """Read all parts in the form that the folder holds. Return its name, and the dialogues of each part."""
+    """Read train, dev and test in the form that the folder holds.
+
+    Returns:
+        Two values: the form (`text files`, `parquet` or `csv`; empty if there is none), and a dict from subset to its
+        dialogues.
+    """
     others = {suffix: tables_of(folder, suffix) for suffix in ("parquet", "csv")}
     if has_lines(folder):
         unused = [path for tables in others.values() for paths in tables.values() for path in paths]

@@ -1,8 +1,8 @@
 """Read DailyDialog's tables: the parquet files of its page at Hugging Face, and csv files made of them.
 
-A row is a dialogue. Its columns are `dialog` (texts), `act` and `emotion` (numbers), as the card of the data set in
-huggingface/datasets lists them. A csv holds a list as Python prints it, with commas, or as NumPy prints it, with blanks
-alone; both are read, because a printed list has no other meaning.
+Each row is a dialogue with three columns, as the data set card at Hugging Face lists them: `dialog` (texts of the
+turns), `act` and `emotion` (one number per turn). In a csv file, a cell holds a printed list: with commas if Python
+printed it, with blanks alone if NumPy did. Both are read.
 """
 
 import ast
@@ -26,10 +26,14 @@ _NUMBERS: Final = re.compile(r"\[[\d\s,]*\]", re.ASCII)
 
 
 def tables_of(folder: FolderListing, suffix: str) -> dict[str, list[str]]:
-    """Find the tables of each part by the name of the file (`train-00000-of-00001.parquet`) or its folder (`train/`).
+    """Find the tables of train, dev and test by the file's name (`train-00000-of-00001.parquet`) or folder (`train/`).
+
+    Args:
+        folder: the files of the corpus.
+        suffix: `parquet` or `csv`.
 
     Returns:
-        Part -> paths in one folder, the one nearest to the root; only parts that have some.
+        Subset -> paths of its tables, all from the folder nearest to the root. Subsets without a table are left out.
     """
     by_folder: dict[str, dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
     for path in folder.files:
@@ -43,7 +47,10 @@ def tables_of(folder: FolderListing, suffix: str) -> dict[str, list[str]]:
 
 
 def read_tables(folder: FolderListing, paths: list[str], found: TextParts) -> list[RawDialogue]:
-    """Read the tables of one part; faults say which cannot be read, and whether one of several is absent."""
+    """Read the dialogues of one subset (train, dev or test) from its tables.
+
+    Messages about unreadable tables, or about a missing file of a table in several files, are added to `found.faults`.
+    """
     if paths[0].lower().endswith(".csv"):
         if len(paths) > 1:
             found.faults.append(f"{list_some(paths)}: several tables of one part; keep one")
@@ -109,7 +116,7 @@ def _csv(folder: FolderListing, path: str, found: TextParts) -> list[RawDialogue
 
 
 def list_of_texts(cell: str) -> list[str] | None:
-    """Read a printed list of texts, `['a', 'b']` or `['a' 'b']`; None if the cell is no such list."""
+    """Read a csv cell with a printed list of texts, `['a', 'b']` or `['a' 'b']`; None if it holds something else."""
     cell = cell.strip()
     if not (cell.startswith("[") and cell.endswith("]")):
         return None
@@ -125,5 +132,5 @@ def list_of_texts(cell: str) -> list[str] | None:
 
 
 def list_of_numbers(cell: str) -> list[str] | None:
-    """Read a printed list of numbers, `[0, 4]` or `[0 4]`; None if the cell is no such list."""
+    """Read a csv cell with a printed list of numbers, `[0, 4]` or `[0 4]`; None if it holds something else."""
     return re.findall(r"\d+", cell) if _NUMBERS.fullmatch(cell.strip()) else None

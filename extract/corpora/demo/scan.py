@@ -20,7 +20,9 @@ class Switches(Strict):
 
 
 def scan(root: Path, switches: Switches, progress: ScanProgress | None = None) -> Manifest:
-    """Scan a demo corpus.
+    """Read a demo corpus, which has MELD's tables and clips, and return its manifest.
+
+    Each clip that was broken deliberately gets a note.
 
     Raises:
         CorpusError: the corpus is absent, unfinished or damaged.
@@ -43,13 +45,13 @@ def scan(root: Path, switches: Switches, progress: ScanProgress | None = None) -
 
 
 def _note(root: Path) -> dict[str, Any]:
-    again = "run `ercache demo DIR` again; it completes what is there"
+    again = "run `ercache demo` with this folder again; it makes the missing files"
     try:
         note: Any = json.loads((root / NOTE).read_bytes())
     except (OSError, ValueError) as error:
         raise CorpusError(f"demo: {root} has no readable {NOTE}", hint=again) from error
     if not isinstance(note, dict) or note.get("complete") is not True:
-        raise CorpusError(f"demo: the corpus in {root} is unfinished", hint=again)
+        raise CorpusError(f"demo: the corpus in {root} is unfinished: `ercache demo` did not end", hint=again)
     return note
 
 

@@ -1,4 +1,4 @@
-"""Facts about EmoryNLP: its labels, its counts, the form of its ids.
+"""Facts about EmoryNLP: its labels, its counts, and the pattern of its utterance ids (`s01_e02_c01_u002`).
 
 Sources: README of emorynlp/emotion-detection (emotions, counts of the JSON files, an example of an utterance) and the
 script of the same group that writes these files (episodes, scenes, utterances; utterances without tokens are left out);
@@ -20,12 +20,15 @@ _EMOTION_OF: Final = {emotion.casefold(): emotion for emotion in EMOTIONS}
 
 
 def emotion_of(word: str) -> str | None:
-    """Return the emotion that a word names, in any case; None if it is none of the seven."""
+    """Return the emotion that a word names, in upper or lower case; None if it is none of the seven emotions."""
     return _EMOTION_OF.get(word.strip().casefold())
 
 
 def labels_of(emotion: str | None) -> dict[str, str | None]:
-    """Return the label in each label set. Joyful, peaceful and powerful are positive; scared, mad and sad negative."""
+    """Return an utterance's label in each label set, computed from its emotion (None if it is unknown).
+
+    In `sentiment3`, joyful, peaceful and powerful are positive; scared, mad and sad are negative.
+    """
     if emotion is None:
         return {"emotion7": None, "sentiment3": None}
     position = EMOTIONS.index(emotion)
@@ -33,5 +36,5 @@ def labels_of(emotion: str | None) -> dict[str, str | None]:
 
 
 def id_of(season: int, episode: int, scene: int, utterance: int) -> str:
-    """Return an utterance's id in the form of the JSON files: `s01_e02_c01_u002`."""
+    """Return the id that the JSON files give to an utterance, made from its four numbers: `s01_e02_c01_u002`."""
     return f"s{season:02}_e{episode:02}_c{scene:02}_u{utterance:03}"

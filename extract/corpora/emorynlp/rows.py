@@ -1,4 +1,4 @@
-"""Read EmoryNLP's two forms, the csv files and the JSON files, into the same rows."""
+"""Read EmoryNLP's utterances from either of its two forms: csv files or JSON files."""
 
 import ast
 import json
@@ -18,12 +18,12 @@ _NUMBER: Final = re.compile(r"\s*(\d{1,4})(?:\.0)?\s*", re.ASCII)
 
 @dataclass(frozen=True)
 class EmoryRow:
-    """An utterance as written in the release.
+    """An utterance as it is written in the csv or JSON file, before its emotion is checked.
 
     Attributes:
-        id: `s01_e02_c01_u002`: season, episode, scene, utterance.
-        speakers: names; none if the file gives none.
-        emotion: the word of the file; empty if there is none.
+        id: season, episode, scene and utterance, for example `s01_e02_c01_u002`.
+        speakers: names of the speakers; empty if the file names nobody.
+        emotion: the emotion as the file writes it; empty if it gives none.
     """
 
     id: str
@@ -33,7 +33,7 @@ class EmoryRow:
 
 
 def read_csv(folder: FolderListing, path: str, found: TextParts) -> list[EmoryRow]:
-    """Read a csv file. Faults name the rows that cannot be read."""
+    """Read the utterances in a csv file. A message about each unreadable row is added to `found.faults`."""
     rows = []
     for number, line in enumerate(read_rows(folder, path, COLUMNS, found), start=2):
         faults = list(_faults(line))
@@ -63,7 +63,10 @@ def _row(line: Mapping[str, str]) -> EmoryRow:
 
 
 def speakers_of(cell: str) -> tuple[str, ...] | None:
-    """Read the names of a cell: a printed list, `['Ross Geller']`, or a single name; None for a bad list."""
+    """Return the speakers' names in a csv cell, which holds a printed list (`['Ross Geller']`) or a single name.
+
+    None if the cell begins like a list but is not a list of texts.
+    """
     cell = cell.strip()
     if not cell.startswith("["):
         return (cell,) if cell else ()
@@ -81,7 +84,10 @@ def _names(names: object) -> tuple[str, ...] | None:
 
 
 def read_json(folder: FolderListing, path: str, found: TextParts) -> list[EmoryRow]:
-    """Read a JSON file: episodes, their scenes, their utterances. Faults name what is not as published."""
+    """Read the utterances in a JSON file, which lists episodes, the scenes of each, and the utterances of each scene.
+
+    Messages about deviations from the published format are added to `found.faults`.
+    """
     content = read_text(folder, path, found)
     if content is None:
         return []
@@ -116,7 +122,7 @@ def _members(parent: object, key: str, place: str, found: TextParts) -> Iterator
 
 
 def _of_json(utterance: object) -> EmoryRow | str:
-    """Return the row of an utterance, or what is wrong with it."""
+    """Convert an utterance of the JSON file to an `EmoryRow`; if it is faulty, return a message that says why."""
     if not isinstance(utterance, dict):
         return "is not an utterance"
     name, text, emotion = (utterance.get(k, "") for k in ("utterance_id", "transcript", "emotion"))

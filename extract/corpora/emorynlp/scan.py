@@ -1,4 +1,4 @@
-"""Scan EmoryNLP (Zahiri & Choi, 2018): transcripts of four seasons of *Friends*, with emotions of the feeling wheel."""
+"""Scan EmoryNLP (Zahiri & Choi, 2018): transcripts of four seasons of *Friends*, with seven emotions."""
 
 from collections.abc import Sequence
 from itertools import groupby
@@ -33,10 +33,12 @@ HOW: Final = (
 
 
 def scan(root: Path, switches: NoSwitches, progress: ScanProgress | None = None) -> Manifest:
-    """Scan EmoryNLP: the three JSON files of its authors, or the three csv files of declare-lab, never both.
+    """Read EmoryNLP and return its manifest.
+
+    The folder must hold either the three JSON files of the authors or the three csv files of declare-lab, not both.
 
     Raises:
-        CorpusError: a part is absent or unusable, or both forms are there; the error lists all faults.
+        CorpusError: train, dev or test is absent or unusable, or both forms are there; the error lists all faults.
     """
     folder = list_folder(root)
     found = TextParts()
@@ -59,7 +61,10 @@ def scan(root: Path, switches: NoSwitches, progress: ScanProgress | None = None)
 
 
 def _form(folder: FolderListing, found: TextParts) -> str:
-    """Return the form of the files, csv or json; empty, with a fault, if there is none or both."""
+    """Return whether the folder holds the `csv` files or the `json` files of the corpus.
+
+    If it holds none or both, the result is an empty text, and a message is added to `found.faults`.
+    """
     forms = {form: [n for n in names.values() if folder.files_named(n)] for form, names in FORMS.items()}
     here = [form for form, names in forms.items() if names]
     if len(here) == 2:
@@ -103,13 +108,16 @@ def _add_part(part: str, path: str, rows: Sequence[EmoryRow], found: TextParts) 
 
 
 def _order(row: EmoryRow) -> tuple[str, int]:
-    """Return the scene of an utterance, and its number in the scene."""
+    """Return a key for sorting utterances: the scene, and the number of the utterance in the scene."""
     scene, _, number = row.id.rpartition("_u")
     return scene, int(number)
 
 
 def _add_notes(part: str, rows: Sequence[EmoryRow], found: TextParts) -> None:
-    """Count what deviates in a part. Nothing is corrected but the order."""
+    """Add notes that count the deviations in one subset (train, dev or test), such as unknown emotions.
+
+    Only a wrong order of the utterances is corrected later; everything else stays as in the file.
+    """
     unknown = sorted({row.emotion for row in rows if row.emotion and not emotion_of(row.emotion)})
     strange = sum(row.emotion in unknown for row in rows)
     if strange:

@@ -1,7 +1,7 @@
-"""Corpora that consist of a features file of another project alone, without media or transcripts.
+"""Corpora that exist only as a features file of another project, without media or transcripts.
 
-Each reader turns a file into a manifest (ids, dialogues, speakers, sentences, labels, splits) and its features, as far
-as the file holds them. The readers of the values are those of `ercache cache import`.
+For each file format there is a reader. It returns a manifest (ids, dialogues, speakers, sentences, labels, splits) and
+the features, as far as the file holds them. The features are read by the code of `ercache cache import`.
 """
 
 from extract.corpora.feature_file.corpus import FileCorpus

@@ -1,4 +1,4 @@
-"""The corpus that a features file holds, and what all its readers share: its manifest and pooled features."""
+"""The corpus in a features file, and what the readers of all file formats share: manifest and pooled features."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -24,12 +24,12 @@ POOLED: Final = "mean"  # array with the mean over the steps of a sequence
 
 @dataclass(frozen=True)
 class FileCorpus:
-    """A corpus made of a features file.
+    """A corpus that was read from a features file.
 
     Attributes:
-        form: format of the file, as `ercache cache import` calls it.
-        manifest: the corpus.
-        content: its features. There may be none: the file then holds sentences and labels only.
+        form: name of the file format, as in `ercache cache import`.
+        manifest: the utterances, label sets and splits.
+        content: the features; empty if the file holds only sentences and labels.
     """
 
     form: str
@@ -39,11 +39,14 @@ class FileCorpus:
 
 @dataclass
 class Turns:
-    """The utterances of a file in order, with label sets, and the ids that the file assigns to train, dev and test.
+    """What a reader finds in a features file besides the features.
 
     Attributes:
-        given: subset -> utterance ids; an absent or empty subset is not given.
-        notes: notes (reason, detail).
+        utterances: the utterances, in the order of their dialogues.
+        label_sets: label set -> its labels.
+        given: train, dev or test -> ids of the utterances that the file assigns to it. A subset that is absent or
+            empty is one that the file does not define.
+        notes: notes (reason, detail) for the manifest.
     """
 
     utterances: list[Utterance]
@@ -53,15 +56,16 @@ class Turns:
 
 
 def manifest_of(turns: Turns, corpus: str, sources: Mapping[str, str]) -> Manifest:
-    """Build the manifest of a features file.
+    """Build the manifest of a features file, with its split.
 
-    If the file gives no dev, a tenth of the training dialogues are drawn for it. If it gives no train or no test, the
-    split `dialogues` is made.
+    If the file defines train and test, they become the split `official`. Its dev is that of the file, or a randomly
+    chosen tenth of the training dialogues. If the file lacks train or test, its dialogues are divided into a new split
+    `dialogues`.
 
     Args:
-        turns: what the file holds.
+        turns: the utterances and subsets of the file.
         corpus: name of the corpus.
-        sources: name and digest of each file.
+        sources: file name -> digest.
     """
     dialogues = {u.id: u.dialogue for u in turns.utterances}
     splits: dict[str, Split] = {}
@@ -103,12 +107,15 @@ def _in_several(split: Split, dialogues: Mapping[str, str]) -> list[str]:
 
 
 def file_name(path: Path) -> str:
-    """Name of a file or folder, as the manifest names its source."""
+    """Return the name of a file or folder without the folders above it, as the manifest lists it in `sources`."""
     return path.resolve().name
 
 
 def with_pooled(content: FileContent) -> FileContent:
-    """Add to each feature that is a sequence its mean over the steps, for models that read one vector per utterance."""
+    """Return features with an additional array `mean` for each feature that is a sequence of vectors.
+
+    It is the mean over the sequence, for models that read one vector per utterance.
+    """
     features: list[FoundFeature] = []
     pooled: list[str] = []
     for feature in (f for f in content.features if f.ids):
@@ -135,5 +142,5 @@ def _with_mean(feature: FoundFeature, utterance: str) -> Mapping[str, Array]:
 
 
 def named_classes(values: Sequence[int]) -> tuple[str, ...]:
-    """Names of classes of which only the numbers are known: `0`, `1`, ... up to the largest one."""
+    """Return class names for a file that gives only class numbers: the texts `0`, `1` and so on up to the largest."""
     return tuple(str(n) for n in range(max(values, default=-1) + 1))

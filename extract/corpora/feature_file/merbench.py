@@ -1,8 +1,8 @@
 """Corpora in folders of MERBench: `features/<encoder>-UTT/<name>.npy` with a label file beside them.
 
-The label file is a table (`*label*.csv`, with a column of names and columns of labels) or an npz archive
-(`label-6way.npz`), whose members `train_corpus`, `test_corpus` and the like are pickled dictionaries from name to
-labels. They are read with the restricted unpickler.
+The label file is a table (`*label*.csv`, with a column of clip names and columns of labels) or an npz archive
+(`label-6way.npz`). The members of the archive (`train_corpus`, `test_corpus` and so on) are pickled dictionaries from
+clip name to labels. A restricted unpickler reads them, which runs no code of the file.
 """
 
 import csv
@@ -32,27 +32,28 @@ Labels = dict[str, tuple[str | None, str]]  # name -> emotion, subset ("" if the
 
 
 def read_merbench_folder(path: Path) -> tuple[Turns, Callable[[Manifest], FileContent]]:
-    """Read a data set folder of MERBench, or the folder of one of its encoders, as a corpus.
+    """Read a folder of MERBench as a corpus: the folder of a whole data set, or that of one encoder's features.
 
     Returns:
-        Two values: the utterances, labels and subsets; and a function that reads the features for a manifest.
+        Two values: the utterances with labels and subsets; and a function that takes the manifest and reads the
+        features.
 
     Raises:
-        UsageError: there is no folder of features, or no label file.
+        UsageError: there is no folder of features or no label file, or they have no clip name in common.
     """
     folders = [path] if any(path.glob("*.npy")) or _FOLDER.fullmatch(path.resolve().name) else _encoders(path)
     if not folders:
         raise UsageError(
             f"{path}: no folder of features in it",
-            hint="give a folder of MERBench: one that holds features/<encoder>-UTT, or <encoder>-UTT itself",
+            hint="give a folder of MERBench that holds features/<encoder>-UTT, or the folder <encoder>-UTT itself",
         )
     labels, source = _label_file(path)
     texts = _texts(source.parent)
     names = [name for name in labels if any(_has(folder, name) for folder in folders)]
     if not names:
         raise UsageError(
-            f"{path}: no name in {source} has features in {', '.join(f.name for f in folders[:3])}",
-            hint="check that label file and features belong together",
+            f"{path}: no clip name in {source} has features in {', '.join(f.name for f in folders[:3])}",
+            hint="put the label file of the same data set beside the features",
         )
     values = tuple(sorted({emotion for name in names if (emotion := labels[name][0]) is not None}))
     utterances = [
@@ -86,7 +87,14 @@ def _features(folders: list[Path], manifest: Manifest) -> FileContent:
 
 
 def _label_file(path: Path) -> tuple[Labels, Path]:
-    """Find the label file in a folder or in one of the two folders above it, and read it."""
+    """Find and read the label file of a features folder, in the folder itself or in one of the two folders above it.
+
+    Returns:
+        The labels, and the path of the label file.
+
+    Raises:
+        UsageError: there is no label file, or it is unreadable.
+    """
     root = path.resolve()
     for place in (root, root.parent, root.parent.parent):
         files = sorted(
@@ -98,7 +106,7 @@ def _label_file(path: Path) -> tuple[Labels, Path]:
                 return labels, file
     raise UsageError(
         f"{path}: no label file beside the features",
-        hint="put MERBench's label-6way.npz there, or label.csv with the columns name, emotion and split",
+        hint="put MERBench's label-6way.npz into this folder, or a label.csv with the columns name, emotion and split",
     )
 
 
@@ -123,7 +131,9 @@ def _table(path: Path) -> list[dict[str, str]]:
         lines = csv.DictReader(io.StringIO(decode(path.read_bytes()), newline=""), strict=True)
         return [{str(k).strip().lower(): (v or "").strip() for k, v in line.items() if k} for line in lines]
     except (csv.Error, ValueError) as error:
-        raise UsageError(f"{path}: not readable as csv ({error})"[:500]) from error
+        raise UsageError(
+            f"{path}: not readable as csv; save it again as UTF-8 csv ({error})"[:500]
+        ) from error
 
 
 def _from_csv(path: Path) -> Labels:
@@ -138,7 +148,11 @@ def _from_csv(path: Path) -> Labels:
 
 
 def _texts(place: Path) -> Mapping[str, str]:
-    """Read the transcription beside the labels (`transcription*.csv`), if there is one."""
+    """Read the sentences from `transcription*.csv` in the folder of the label file.
+
+    Returns:
+        Clip name -> sentence; an empty dict without such a file.
+    """
     for path in sorted(place.glob("transcription*.csv")):
         rows = _table(path)
         column = next((c for c in _TEXTS if rows and c in rows[0]), None)

@@ -1,4 +1,4 @@
-"""Corpora in MMSA's feature pickles (MOSI, MOSEI, SIMS): a dictionary of train, valid and test."""
+"""Read corpora from MMSA's feature pickles (MOSI, MOSEI, SIMS), which are dictionaries of train, valid and test."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -21,13 +21,13 @@ _SUBSETS: Final = {"train": "train", "valid": "dev", "test": "test"}
 
 
 def is_mmsa(given: Any) -> bool:
-    """Whether a loaded pickle has the layout of MMSA: dictionaries of train, valid and test, each with names."""
+    """Return whether a loaded pickle has MMSA's layout: a dictionary for train, valid and test each, with clip ids."""
     modes = [given[m] for m in MODES if isinstance(given.get(m), dict)] if isinstance(given, dict) else []
     return any("id" in mode for mode in modes) and not is_mult(given)
 
 
 def turns_of(given: Mapping[str, Any]) -> Turns:
-    """Read the utterances, labels and subsets of a pickle of MMSA. A video is a dialogue with one speaker."""
+    """Read the utterances, labels and subsets from MMSA's loaded pickle. Each video is a dialogue of one speaker."""
     rows = [
         (mode, i, name)
         for mode in MODES
@@ -59,7 +59,14 @@ def _clip(name: str) -> tuple[int, str]:
 
 
 def _labels(given: Mapping[str, Any]) -> dict[str, dict[str, list[str | None]]]:
-    """Read the label sets: the annotations, and the rounded sentiment, if it is on the scale from -3 to 3."""
+    """Read the labels in MMSA's loaded pickle.
+
+    `annotation` holds the sentiment words, such as `Positive`. `sentiment7_rounded` holds the rounded sentiment scores
+    if they are on the scale from -3 to 3. If both are missing, `label` holds the class numbers.
+
+    Returns:
+        Label set -> train, valid or test -> label of each utterance, or None.
+    """
     found: dict[str, dict[str, list[str | None]]] = {}
     modes = [mode for mode in MODES if mode in given]
     if any("annotations" in given[mode] for mode in modes):

@@ -1,4 +1,4 @@
-"""Read a features file as a corpus: find out its format, and let the reader of that format make the manifest."""
+"""Read a features file of another project as a corpus: recognise its format and call the reader of this format."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -29,17 +29,15 @@ def read_feature_file(path: Path, corpus: str) -> FileCorpus:
         corpus: name for the corpus.
 
     Raises:
-        UsageError: the file is absent, unsafe to load, damaged, or of a format that holds no labels or utterances.
+        UsageError: the file is absent, unsafe to load or damaged, or its format holds no labels or utterances.
     """
     if not path.exists():
-        raise UsageError(f"no such file or folder: {path}", hint="check the path")
+        raise UsageError(f"no such file or folder: {path}", hint="give a features file or a MERBench folder")
     try:
         return _read_folder(path, corpus) if path.is_dir() else _read_pickle(path, corpus)
     except STRUCTURE_ERRORS as error:
         raise UsageError(
-            f"{path}: the file does not hold what its layout promises ({type(error).__name__}: {error})"[
-                :500
-            ],
+            f"{path}: the content does not fit the file's format ({type(error).__name__}: {error})"[:500],
             hint="check that the file is complete; docs/features.md describes the formats",
         ) from error
 
@@ -51,9 +49,7 @@ def _read_folder(path: Path, corpus: str) -> FileCorpus:
 
 def _read_pickle(path: Path, corpus: str) -> FileCorpus:
     if path.suffix.lower() in _TABLES:
-        raise UsageError(
-            f"{path}: a {path.suffix} file holds vectors, but no dialogues and labels", hint=HINT
-        )
+        raise UsageError(f"{path}: {path.suffix} files hold vectors, but no dialogues and labels", hint=HINT)
     loaded = load_pickle(path)
     layout = tuples.layout_of(loaded)
     if layout is not None:
@@ -65,7 +61,9 @@ def _read_pickle(path: Path, corpus: str) -> FileCorpus:
             path, corpus, "mmsa", turns, lambda m: mmsa.mmsa_content(loaded, path, m), digest_of_file(path)
         )
     size = f" of {len(loaded)}" if isinstance(loaded, list | tuple | dict | set) else ""
-    raise UsageError(f"{path}: no corpus in it, but a {type(loaded).__name__}{size}", hint=HINT)
+    raise UsageError(
+        f"{path}: not a corpus of a known format; the pickle holds a {type(loaded).__name__}{size}", hint=HINT
+    )
 
 
 def _made(

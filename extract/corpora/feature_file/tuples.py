@@ -1,7 +1,8 @@
 """Corpora in the tuple pickles of DialogueRNN, MMGCN, MM-DFN, M3NET and COSMIC.
 
-Each element of the tuple is a dictionary from dialogue to one item per utterance, or lists the dialogues of train and
-test. The elements have no names; their kinds and their number show which layout it is.
+Such a pickle is a tuple without names for its elements. An element is a dictionary from dialogue to a list with one
+item per utterance (ids, speakers, labels, vectors, sentences), or a list of the dialogues in train or test. The number
+of elements and their types show which project's layout it is.
 """
 
 import re
@@ -33,7 +34,11 @@ _SENTIMENTS: Final = ("neutral", "positive", "negative")  # order in the files o
 
 
 def layout_of(value: Any) -> tuple[str, ...] | None:
-    """Find the layout of a loaded pickle: the names of its elements. None if no layout fits."""
+    """Recognise the layout of a loaded pickle by the number and types of its elements.
+
+    Returns:
+        The meaning of each element (`ids`, `speakers`, `labels` and so on); None if no known layout fits.
+    """
     if not isinstance(value, list | tuple):
         return None
     fitting = (layout for layout in FORMS if len(layout) == len(value))
@@ -66,11 +71,11 @@ def read_tuple(value: Sequence[Any], layout: Sequence[str], path: Path) -> tuple
 
     Args:
         value: the loaded pickle.
-        layout: names of its elements.
-        path: the file, for messages.
+        layout: the meaning of each element, from `layout_of`.
+        path: path of the file, for messages.
 
     Returns:
-        The utterances, labels and subsets, and the features.
+        Two values: the utterances with labels and subsets; and the features.
 
     Raises:
         UsageError: a dialogue has fewer vectors than utterances, or vectors are no numbers.
@@ -94,10 +99,13 @@ def read_tuple(value: Sequence[Any], layout: Sequence[str], path: Path) -> tuple
 
 
 def _ids(given: Mapping[str, Any]) -> Matches:
-    """Give each utterance an id: its name in the file if that is unique, else dialogue and name.
+    """Give each utterance an id that is unique in the corpus.
+
+    It is the utterance's name in the file if the names are unique. Otherwise it is made from the dialogue and this
+    name, or from the dialogue and the position in it.
 
     Returns:
-        A dictionary from (dialogue, position) to id, in the order of the file.
+        A dictionary from (dialogue, position in the dialogue) to id, in the order of the file.
     """
     named = given.get("ids")
     if named is None:
@@ -121,7 +129,11 @@ def _sentence(given: Mapping[str, Any], dialogue: Any, i: int) -> str | None:
 
 
 def _speaker(given: Mapping[str, Any], dialogue: Any, i: int) -> str:
-    """Name of a speaker: a text, or the place of the 1 in a list. IEMOCAP's M and F are two people per session."""
+    """Return the speaker of utterance `i` of a dialogue.
+
+    The file gives a name, a number, or a one-hot vector whose 1 is at the speaker's index. In IEMOCAP, the session is
+    put before `M` or `F`, because each session has two other people.
+    """
     rows = given["speakers"].get(dialogue, ())
     if i >= len(rows):
         return UNKNOWN
@@ -132,10 +144,11 @@ def _speaker(given: Mapping[str, Any], dialogue: Any, i: int) -> str:
 
 
 def _label_sets(given: Mapping[str, Any], ids: Matches) -> dict[str, tuple[str, tuple[str, ...]]]:
-    """Find the label sets of a file.
+    """Find out which label sets a file holds: those of IEMOCAP or MELD if it fits, else numbered classes.
 
     Returns:
-        A dictionary from label set to the element that holds its numbers, and the names of its classes.
+        A dictionary from label set to two values: the element of the file that holds its class numbers (`labels` or
+        `sentiments`), and the names of its classes.
     """
     numbers = _numbers(given["labels"])
     dialogues = [str(dialogue) for dialogue, _ in ids]

@@ -24,9 +24,9 @@ def unify_labels(
 ) -> tuple[list[ClipRow], list[LabelNote]]:
     """Give each label value one spelling.
 
-    A word such as `none` means that there is no label, unless the user lists it as a value in params.yaml. Values that
-    differ only in case, blanks or Unicode form are one value. The spelling is the declared one, else the most frequent
-    one, else the first one.
+    Values that differ only in case, blanks or Unicode form count as one value. It gets the spelling that the user lists
+    in params.yaml, or else the most frequent spelling in the table (of equally frequent ones, the first). A word such
+    as `none` means that there is no label; but if the user lists it as a value, it stays a label.
 
     Args:
         rows: the rows of the table.

@@ -1,8 +1,8 @@
 """Find the recording of each transcript by name: `talk.mp4` has `talk.srt`, `talk.mp4.srt` or `talk.en.forced.vtt`.
 
-The complete name of the transcript is tried first. Then endings are removed one by one, as long as they are languages
-(`en`, `pt-BR`, `en-zh-Hans`), words that programs and players add (`forced`, `transcript`), or the suffix of a media
-file. An exact match is preferred to one that differs in case or Unicode form.
+First a recording with the transcript's complete name (without `.srt`) is searched for. Then endings are removed from
+this name one by one: languages (`en`, `pt-BR`, `en-zh-Hans`), words that programs and players add (`forced`,
+`transcript`), and suffixes of media files. An exact match is preferred to one that differs in case or Unicode form.
 """
 
 import re
@@ -44,12 +44,12 @@ class TranscriptPair:
 
     Attributes:
         transcript: path of the transcript.
-        stem: path of the recording without suffix; without a recording, path of the transcript without suffix. Files
-            with one stem are one recording.
-        video, audio: files with the pictures and the sound of the recording, or None.
-        distance: number of endings that were removed from the transcript's name, and whether case or Unicode form
-            differ.
-        notes: notes (reason, detail).
+        stem: path of the recording without suffix. Files with the same stem are one recording. If there is no
+            recording, it is the path of the transcript without suffix.
+        video, audio: paths of the files with the pictures and the sound of the recording; None if there is none.
+        distance: how much the names differ: the number of endings that were removed from the transcript's name, and
+            whether case or Unicode form differ.
+        notes: notes (reason, detail) for the manifest.
     """
 
     transcript: str
@@ -72,7 +72,7 @@ class Pairing:
             self._stems_by_key[name_key(stem)].append(stem)
 
     def find(self, transcript: str) -> TranscriptPair | None:
-        """Return a transcript with its recording; None if there is no recording.
+        """Find the recording of a transcript by its name. None if there is no recording with such a name.
 
         Raises:
             ValueError: several recordings fit, because their names differ only in case or Unicode form.
@@ -88,11 +88,14 @@ class Pairing:
         return None
 
     def recordings(self, media: Iterable[str]) -> list[TranscriptPair]:
-        """List the recordings themselves, in the order of their files, each without a transcript."""
+        """Return a pair without a transcript for each recording, in the order of the files.
+
+        Files that differ only in their suffix (pictures and sound) are one recording.
+        """
         return [self._pair("", stem, (), (0, False)) for stem in dict.fromkeys(map(stem_of, media))]
 
     def has_recording(self, transcript: str) -> bool:
-        """Return whether at least one recording fits a transcript."""
+        """Return whether the folder has at least one recording whose name fits that of a transcript."""
         try:
             return self.find(transcript) is not None
         except ValueError:  # reported when the transcript is read
@@ -104,8 +107,8 @@ class Pairing:
         A transcript without a recording forms a pair by itself.
 
         Returns:
-            The pairs, with notes on transcripts that are not used, and descriptions of the cases that the user must
-            decide.
+            Two lists: the pairs, with notes on transcripts that are not used; and messages about transcripts among
+            which the user must choose.
         """
         faults: list[str] = []
         groups: dict[str, list[TranscriptPair]] = defaultdict(list)
@@ -140,7 +143,12 @@ class Pairing:
     ) -> TranscriptPair:
         """Return a transcript with the video and audio files of its recording.
 
-        If the transcript's name contains a media suffix (`talk.mp4.srt`), that file is preferred.
+        Args:
+            transcript: path of the transcript; empty for a recording without one.
+            stem: path of the recording without suffix.
+            longer: longer names that were tried before. A media file with such a name (`talk.mp4` for `talk.mp4.srt`)
+                is preferred to other files of the recording.
+            distance: how much the names differ, as in `TranscriptPair`.
         """
         files = self._files[stem]
         readings = {name_key(name) for name in longer}
@@ -161,7 +169,10 @@ class Pairing:
 
 
 def _readings(stem: str) -> Iterator[str]:
-    """Yield the names that the recording of a transcript may have (without suffix), the most similar name first."""
+    """Yield the names (without suffix) that the recording of a transcript may have, the most similar name first.
+
+    For example `talk.en.forced`, `talk.en`, `talk`.
+    """
     yield stem
     while True:
         rest, dot, last = stem.rpartition(".")

@@ -30,9 +30,12 @@ class Recordings:
         return path in self._files
 
     def find(self, given: str) -> tuple[list[str], tuple[str, str] | None]:
-        """Return the files that a path in the table means, and a note if case or Unicode form differ (else None).
+        """Find the files that a path in the table means.
 
-        The list is empty if no file fits, or if it is unclear which of several files is meant.
+        Returns:
+            Two values. The first one is a list of paths, files with pictures first; it is empty if no file fits, or if
+            several files fit equally well. The second one is a note (reason, detail) if case or Unicode form differ or
+            several files fit, else None.
         """
         path = given.replace("\\", "/").removeprefix("./")
         if path in self._files:
@@ -53,7 +56,7 @@ class Recordings:
         return [], None
 
     def same_name(self, given: str) -> list[str]:
-        """Return all media files with the same file name, in any folder."""
+        """Return the media files in all folders whose file name equals that of a given path."""
         return self._paths_by_name.get(name_key(given.replace("\\", "/").rpartition("/")[2]), [])
 
     def _pictures_first(self, paths: Sequence[str]) -> list[str]:
@@ -69,7 +72,10 @@ def _by_key(names: Iterable[str]) -> dict[str, list[str]]:
 
 @dataclass(frozen=True)
 class FolderClip:
-    """A row of the table with its id, dialogue, position and media files. File digests are added later."""
+    """A row of the user's table for which id, dialogue, position in the dialogue and media files have been found.
+
+    The digests of the media files are added later.
+    """
 
     row: ClipRow
     id: str
@@ -102,7 +108,7 @@ def clips_of(
         sets: label set -> allowed values.
 
     Returns:
-        The clips, and descriptions of the faults of rows that cannot become clips.
+        Two lists: the clips, and messages about faulty rows, which do not become clips.
     """
     place = (table or "").rpartition("/")[0]
     faults: list[str] = []
@@ -194,7 +200,13 @@ def _unique(clips: Sequence[FolderClip], faults: list[str]) -> list[FolderClip]:
 def utterance_of(
     clip: FolderClip, video: MediaRef | None, audio: MediaRef | None, sets: Mapping[str, tuple[str, ...]]
 ) -> Utterance:
-    """Return a clip as an utterance of the manifest, with media references that contain file digests."""
+    """Convert a clip to an utterance of the manifest.
+
+    Args:
+        clip: the clip.
+        video, audio: its media references, with file digests.
+        sets: label set -> allowed values.
+    """
     labels = {name: clip.row.labels.get(name) for name in sets}
     return Utterance(
         clip.id, clip.dialogue, clip.index, clip.speaker, clip.row.text, video, audio, labels, "all"

@@ -59,14 +59,15 @@ class Switches(Strict):
     """The user's choices for the corpus `folder` in params.yaml.
 
     Attributes:
-        table: path of the table of utterances, relative to the root folder; None searches for it there.
+        table: path of the table of utterances, relative to the root folder. With None, a table in the root folder is
+            searched.
         encoding: encoding of tables and transcripts without a byte order mark.
-        label_sets: name -> values in their order; any other value in the table is a fault.
+        label_sets: name of a label set -> its values in their order; any other value in the table is a fault.
         names_in_text: whether `NAME: text` names the speaker of a subtitle.
         beyond_file: what to do with an utterance that ends after its file: `trim` its end, `keep` it unchanged, or
             `drop` it.
-        bad_rows: with faulty rows, `refuse` the corpus and report all faults, or `drop` these rows and report them as
-            `problems`.
+        bad_rows: what to do if rows are faulty: `refuse` the whole corpus with an error that lists the faults, or
+            `drop` these rows and report them as problems in the manifest.
     """
 
     table: str | None = None
@@ -90,9 +91,14 @@ class Switches(Strict):
 
 @dataclass
 class FolderContents:
-    """The rows of all tables and transcripts of the folder, with problems, notes and faults.
+    """What the tables and transcripts of a folder hold, collected while they are read.
 
     Attributes:
+        rows: the rows of all tables and transcripts.
+        label_sets: names of the label sets.
+        problems: problems and notes for the manifest.
+        findings: messages about faults.
+        sources: paths of the tables and transcripts.
         bare: whether there is neither a table nor a transcript, so that every clip is an utterance.
     """
 
@@ -104,12 +110,18 @@ class FolderContents:
     bare: bool = False
 
     def note(self, reason: str, detail: str, count: int | None = None) -> None:
-        """Add a note that concerns the whole corpus, or a number of its utterances."""
+        """Add a note on the whole corpus to `problems`.
+
+        Args:
+            reason: short name of the kind of note.
+            detail: what was found.
+            count: number of affected utterances; None if the note is not about utterances.
+        """
         self.problems.append(Problem(None, "note", reason, detail, count))
 
 
 def scan(root: Path, switches: Switches, progress: ScanProgress | None = None) -> Manifest:
-    """Scan a folder of clips with a table, or of recordings with transcripts.
+    """Read a folder of clips with a table, or of recordings with transcripts, and return its manifest.
 
     Raises:
         CorpusError: the folder has no table, transcript or clip, or rows are faulty (unless `bad_rows` is `drop`);
@@ -176,7 +188,7 @@ def scan(root: Path, switches: Switches, progress: ScanProgress | None = None) -
 def _table_of(folder: FolderListing, pairing: Pairing, switches: Switches) -> str | None:
     """Return the path of the table of utterances; None if there is none.
 
-    A table with the name of a recording is the transcript of that recording, so it does not count.
+    A table with the same name as a recording is not searched: it is the transcript of this recording.
 
     Raises:
         CorpusError: the table named in params.yaml is absent, or there are several tables.
@@ -184,8 +196,8 @@ def _table_of(folder: FolderListing, pairing: Pairing, switches: Switches) -> st
     if switches.table is not None:
         if switches.table not in folder.files:
             raise CorpusError(
-                f"corpus folder: the table {switches.table} is not below {folder.root}",
-                hint="correct corpora.folder.table in params.yaml",
+                f"corpus folder: the table {switches.table} is not in the folder {folder.root}",
+                hint="correct the path corpora.folder.table in params.yaml; it is relative to this folder",
             )
         return switches.table
     tables = [path for path in folder.files if "/" not in path and path.lower().endswith(TABLES)]
@@ -240,7 +252,10 @@ def _from_transcripts(
 
 
 def _from_clips(media: Sequence[str], pairing: Pairing) -> FolderContents:
-    """Make an utterance of every clip. Files whose names differ in the suffix alone are one clip."""
+    """Make one utterance of every clip in a folder without a table or transcript.
+
+    Files that differ only in their suffix are the same clip. Speakers and texts stay unknown.
+    """
     found = FolderContents(bare=True)
     for recording in pairing.recordings(media):
         where = recording.video or recording.audio or recording.stem
@@ -350,9 +365,9 @@ def _note_clips(
 
 
 def _note_misplaced_files(found: FolderContents, recordings: Recordings, clips: Sequence[FolderClip]) -> None:
-    """Add a note on absent files whose file name exists in another folder.
+    """Add a note on files that are absent where the table says, while another folder has a file of the same name.
 
-    Only the user can say which file is meant.
+    The file in the other folder is not used, because only the user can say whether it is meant.
     """
     absent = {c.id: [path for path in c.paths if path not in recordings] for c in clips}
     elsewhere = {name: recordings.same_name(paths[0]) for name, paths in absent.items() if paths}

@@ -1,6 +1,6 @@
-"""Read the bytes of a csv or tsv table into header and lines, with any usual separator and encoding.
+"""Read a csv or tsv table into header and lines, with any usual separator and encoding.
 
-A file of another format is reported with the name of that format.
+If the file is something else, such as an Excel workbook, the error message names this format.
 """
 
 import csv
@@ -27,7 +27,10 @@ _PAGE: Final = re.compile(r"\s*<(?:!doctype|html|table|\?xml)", re.I)
 class Sheet:
     """Header and lines of a table.
 
-    `lines` has pairs of line number and cells. For a row that spans several lines of the file, it is the last number.
+    Attributes:
+        header: the column names.
+        lines: pairs of line number and cells, one pair per row. If a row spans several lines of the file, the number is
+            that of its last line.
     """
 
     header: list[str]
@@ -37,14 +40,14 @@ class Sheet:
 def read_sheet(content: bytes, name: str, encoding: str, known: Callable[[str], bool]) -> Sheet:
     """Read a csv or tsv file into its header and lines.
 
-    Several separators are tried. The one with which the header has most known columns is used; if several are equally
-    good, the one with which it has most columns.
+    Comma, semicolon and tab are tried as separators, and the one that gives the header most known columns is used. If
+    several give equally many, the one that gives most columns is used. A first line such as `sep=;` decides by itself.
 
     Args:
         content: bytes of the file.
         name: name of the file, for messages.
         encoding: encoding of a file without a byte order mark.
-        known: says whether a cell of the header names a known column.
+        known: function that returns whether a header cell is the name of a known column.
 
     Raises:
         ValueError: the file is not a table; the message names the line if possible.
@@ -72,7 +75,7 @@ def read_sheet(content: bytes, name: str, encoding: str, known: Callable[[str], 
 
 
 def _fit(text: str, separator: str, known: Callable[[str], bool]) -> tuple[int, int]:
-    """Return two counts for a header cut at a separator: its columns with known names, and all its columns."""
+    """Cut a table's header at a separator and return two counts: its columns with known names, and all its columns."""
     lines = csv.reader(io.StringIO(text, newline=""), delimiter=separator)
     try:
         header = next((line for line in lines if any(cell.strip() for cell in line)), [])
@@ -82,7 +85,13 @@ def _fit(text: str, separator: str, known: Callable[[str], bool]) -> tuple[int, 
 
 
 def _lines(text: str, name: str, separator: str, skipped: int) -> Sheet:
-    """Return all lines of a table that are not empty; the first one is the header.
+    """Cut a table at a separator into header and lines. The first line that is not empty is the header.
+
+    Args:
+        text: content of the table.
+        name: name of the table, for messages.
+        separator: the separator.
+        skipped: number of lines that were removed before `text`; they count in line numbers.
 
     Raises:
         ValueError: a line is unreadable; the message contains its number.

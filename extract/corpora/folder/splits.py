@@ -1,4 +1,7 @@
-"""Splits of a user's own clips, with notes on dialogues in several subsets and on test speakers who also train."""
+"""Make the splits of a user's own clips.
+
+Notes warn of dialogues that are in several subsets, and of test speakers who are in train too.
+"""
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -14,7 +17,11 @@ SUBSETS: Final = ("train", "dev", "test")
 
 
 def notes_of_official(clips: Sequence[FolderClip]) -> Iterator[tuple[str, str]]:
-    """Yield notes on the split in the table: unusual names of subsets, dialogues in several subsets, a drawn dev."""
+    """Yield notes (reason, detail) on the split that the user's table defines.
+
+    They report subsets other than train, dev and test, dialogues in several subsets, and a dev that was drawn from
+    train because the table has none.
+    """
     other = Counter(c.row.split for c in clips if c.row.split and c.row.split not in SUBSETS)
     if other:
         listed = list_some(f"{name} ({count})" for name, count in other.items())
@@ -35,17 +42,21 @@ def notes_of_official(clips: Sequence[FolderClip]) -> Iterator[tuple[str, str]]:
 
 
 def splits_of(utterances: Sequence[Utterance], official: Mapping[str, str | None]) -> dict[str, Split]:
-    """Return the splits of a folder: `official` from the table's column, `dialogues`, and `speakers` with five folds.
+    """Make the splits of a folder of clips.
 
-    If the table names train and test but no dev, a tenth of the training dialogues are drawn for dev.
-
-    All splits but `official` put 15 % of their groups, in alphabetical order, into dev and 15 % into test. In
-    `dialogues` a group is a dialogue, in `speakers` a speaker. If all speakers are known and no dialogue has two
-    speakers, `dialogues` also keeps each speaker in one subset, provided that there are at least three speakers.
+    - `official` comes from the table's column `split`. If it names train and test but no dev, a tenth of the training
+      dialogues are drawn for dev.
+    - `dialogues` puts about 15 % of the dialogues, in alphabetical order, into dev and 15 % into test.
+    - `speakers` does the same with speakers, and has five folds `speakers/1` to `speakers/5`. It exists only if all
+      speakers are known and no dialogue has two speakers. With three or more speakers, `dialogues` is then the same
+      split, so that it divides no speaker either.
 
     Args:
         utterances: the utterances.
-        official: utterance -> subset named in the table, or None.
+        official: utterance id -> subset named in the table; None if the table names none.
+
+    Returns:
+        Name of the split -> subset -> utterance ids. Splits with an empty subset are left out, except `official`.
     """
     splits: dict[str, Split] = {}
     subsets = dict.fromkeys((*SUBSETS, *sorted({*filter(None, official.values())})))
@@ -66,13 +77,16 @@ def splits_of(utterances: Sequence[Utterance], official: Mapping[str, str | None
 
 
 def promises_of(splits: Iterable[str]) -> dict[str, tuple[Promise, ...]]:
-    """Return what the splits of `splits_of` guarantee, for example disjoint speakers. `official` guarantees nothing."""
+    """Return for each split of `splits_of` what its subsets never share: dialogues, or speakers and dialogues.
+
+    `official` comes from the user's table, so it guarantees nothing.
+    """
     promises: dict[str, tuple[Promise, ...]] = {"official": (), "dialogues": ("dialogue",)}
     return {name: promises.get(name, ("speaker", "dialogue")) for name in splits}
 
 
 def _monologues(utterances: Sequence[Utterance]) -> bool:
-    """Return whether no dialogue has two speakers."""
+    """Return whether every dialogue has only one speaker."""
     pairs = {(u.dialogue, u.speaker) for u in utterances}
     return len(pairs) == len({u.dialogue for u in utterances})
 
@@ -80,7 +94,10 @@ def _monologues(utterances: Sequence[Utterance]) -> bool:
 def notes_of_speakers(
     utterances: Sequence[Utterance], splits: Mapping[str, Split]
 ) -> Iterator[tuple[str, str, int]]:
-    """Yield a note for each split in which test speakers also train, with the number of their test utterances."""
+    """Yield a note (reason, detail, count) for each split in which speakers of test are in train too.
+
+    The count is the number of test utterances of these speakers.
+    """
     speakers = {u.id: u.speaker for u in utterances if u.speaker != UNKNOWN}
     for name in ("official", "dialogues"):
         split = splits.get(name, {})

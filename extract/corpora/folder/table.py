@@ -56,7 +56,16 @@ _NO_TEXT: Final = frozenset(["nan", "NaN", "#N/A", "<NA>"])
 
 @dataclass(frozen=True)
 class ClipRow:
-    """One utterance as the user wrote it. Paths and times are unchanged; None stands for an empty or absent cell."""
+    """One row of the user's table, or one turn of a transcript. None stands for an empty or absent cell.
+
+    Attributes:
+        where: file and line, for messages.
+        index: position in the dialogue.
+        file, video, audio: paths as the user wrote them.
+        start, end: seconds in the media file.
+        split: the subset: train, dev, test or another name.
+        labels: label set -> label.
+    """
 
     where: str
     id: str | None = None
@@ -75,7 +84,15 @@ class ClipRow:
 
 @dataclass
 class ClipTable:
-    """The rows of a table in its order, the names of its label sets, notes, and faults that make the table unusable."""
+    """The content of a user's table, or of a transcript, and what is wrong with it.
+
+    Attributes:
+        rows: the rows, in the order of the table.
+        label_sets: names of the label sets.
+        notes: notes (reason, detail) for the manifest.
+        findings: messages about faults.
+        of_recording: whether the table is the transcript of one recording.
+    """
 
     rows: list[ClipRow] = field(default_factory=list)
     label_sets: list[str] = field(default_factory=list)
@@ -142,9 +159,9 @@ def read_clip_table(
 
 
 def _column(cell: str) -> str | None:
-    """Return the standard name of the column that a header cell means; None for an unknown column.
+    """Return the standard name of a column (`file`, `text`, `speaker` ...) from its cell in the table's header.
 
-    The standard name of a label column is `label:NAME`.
+    For a label column it is `label:NAME`, for an unknown column None.
     """
     lower = "_".join(re.split(r"[\s_-]+", cell.strip().lower()))
     if lower in _KNOWN:
@@ -157,7 +174,13 @@ def _column(cell: str) -> str | None:
 
 
 def _places(sheet: Sheet, name: str, table: ClipTable) -> dict[str, int]:
-    """Return a dict from column name to the index of the column in a line."""
+    """Find the known columns in the header of a table.
+
+    Unknown columns are noted in `table`, and repeated columns are added to its faults.
+
+    Returns:
+        Standard name of the column -> index of its cell in each line.
+    """
     places: dict[str, int] = {}
     unused = []
     for place, cell in enumerate(sheet.header):
@@ -180,8 +203,14 @@ def _places(sheet: Sheet, name: str, table: ClipTable) -> dict[str, int]:
 def _names_for_numbers(sheet: Sheet, name: str, places: dict[str, int], table: ClipTable) -> None:
     """Correct `places` if the column `utterance_id` contains names instead of positions in the dialogue.
 
-    The column then counts as the column `file`, if its names look like file names and the table has no other column
-    of files. Otherwise it counts as the column `id`. A note in `table` reports this.
+    Names that look like file names make it the column `file`, provided that the table has no other column of files. All
+    other names make it the column `id`. A note in `table` reports the change.
+
+    Args:
+        sheet: header and lines of the table.
+        name: name of the table, for notes.
+        places: column -> index in each line; it is changed.
+        table: where the note is added.
     """
     place = places.get("index")
     if place is None or _column(sheet.header[place]) != "index" or sheet.header[place].lower() in _NUMBERS:
@@ -265,7 +294,12 @@ def _time(cell: str | None, column: str, faults: list[str]) -> float | None:
 
 
 def _faults(cells: Mapping[str, str | None], named: Mapping[str, str]) -> list[str]:
-    """Return the faults in the cells of a row. Messages name columns as the header does."""
+    """Return messages about the faults in the cells of a row.
+
+    Args:
+        cells: standard name of the column -> cell.
+        named: standard name of the column -> its name in the header, for the messages.
+    """
     faults = []
     for column in ("id", "dialogue"):
         value = cells.get(column) or ""

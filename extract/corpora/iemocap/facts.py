@@ -52,7 +52,7 @@ VALIDATION: Final = (
 
 
 def is_happy_in_published(turn: IemocapTurn) -> bool:
-    """Return whether published feature files label a turn happy although the release has no majority for it (53 turns).
+    """Return whether a turn is one of the 53 that have no majority label, but that published feature files call happy.
 
     In these turns the actors rated themselves happy and nothing else, and at least one outside rater said happy.
     """
@@ -60,7 +60,7 @@ def is_happy_in_published(turn: IemocapTurn) -> bool:
 
 
 def labels_of(turn: IemocapTurn) -> dict[str, str | None]:
-    """Return for each label set the label of a turn, or None if the set does not contain the turn's class."""
+    """Return a dict from label set to the turn's label; None if the label set does not contain the turn's class."""
     merged = {"exc": "hap"}.get(turn.label, turn.label)
     given = {
         "six": "hap" if is_happy_in_published(turn) else turn.label,

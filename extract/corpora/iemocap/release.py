@@ -35,8 +35,9 @@ class IemocapFiles:
     Attributes:
         labels, transcripts, videos: dialogue -> path.
         sounds: turn -> path.
-        duplicates: unused file of the same kind and name, from a second copy of the corpus -> the file used instead.
-        notes: problems of the folder, such as names that are not UTF-8.
+        duplicates: path of an unused file -> path of the file of the same kind and name that is used instead. Unused
+            files come from a second copy of the corpus.
+        notes: problems of the folder, such as file names that are not UTF-8.
     """
 
     labels: Mapping[str, str]
@@ -49,7 +50,7 @@ class IemocapFiles:
 
 @dataclass(frozen=True)
 class AnnotatedDialogue:
-    """The annotation of a dialogue.
+    """What the annotation files of a dialogue say: its turns with labels, and their texts.
 
     Attributes:
         id: name of the dialogue.
@@ -72,15 +73,15 @@ class AnnotatedDialogue:
 
     @property
     def fragments(self) -> int:
-        """Number of lines whose id contains `XX`, in the label file and the transcript together."""
+        """Number of lines in the label file and the transcript whose id contains `XX`. Such lines are no turns."""
         return self.evaluation.fragments + (self.transcript.fragments if self.transcript else 0)
 
 
 def files_of(folder: FolderListing) -> IemocapFiles:
     """Find IEMOCAP's files in a folder and sort them by kind.
 
-    Of two copies of a file, the one in the folder of its own session and dialogue is used, or else the one nearer to
-    the root.
+    If a file exists twice, the copy in the folder of its own session and dialogue is used. If this does not decide, the
+    copy nearer to the root is used.
     """
     kinds: dict[str, Copies[str]] = {kind: Copies() for kind in ("labels", "transcripts", "videos", "sounds")}
     for path in folder.files:
@@ -105,9 +106,11 @@ def files_of(folder: FolderListing) -> IemocapFiles:
 
 
 def _misplacement(key: str, above: Sequence[str]) -> int:
-    """Return how many of the folders above a file are wrong; 0 for a file in its proper folder.
+    """Count the wrong folders above a file, 0 to 2: a folder of another session, and a folder of another dialogue.
 
-    A folder is wrong if its name is that of another session or dialogue than the file's.
+    Args:
+        key: name of the dialogue or turn that the file belongs to.
+        above: names of the folders above the file, in lower case.
     """
     sessions = [part for part in above if _SESSION.fullmatch(part)]
     dialogues = [found for part in above if (found := dialogue_of(part))]
@@ -116,7 +119,7 @@ def _misplacement(key: str, above: Sequence[str]) -> int:
 
 
 def sessions_of(names: Iterable[str]) -> set[str]:
-    """Return the sessions to which dialogues or turns belong."""
+    """Return the sessions (`Ses01` to `Ses05`) of dialogues or turns, from the beginnings of their names."""
     return {name[:5] for name in names}
 
 
@@ -124,7 +127,8 @@ def read_release(root: Path) -> tuple[IemocapFiles, list[AnnotatedDialogue], lis
     """Read the annotation of all dialogues, sorted by session and name.
 
     Returns:
-        The files, the dialogues, and the differences from a complete release.
+        Three values: the paths of all files, the annotated dialogues, and problems that say what a complete release
+        has and the folder lacks.
 
     Raises:
         CorpusError: there is no annotation, or it has faults; the error lists them.
@@ -133,7 +137,7 @@ def read_release(root: Path) -> tuple[IemocapFiles, list[AnnotatedDialogue], lis
     files = files_of(folder)
     if not files.labels:
         raise CorpusError(
-            f"iemocap: no dialog/EmoEvaluation/Ses01F_impro01.txt or the like below {root}",
+            f"iemocap: no annotation file such as dialog/EmoEvaluation/Ses01F_impro01.txt below {root}",
             hint=_remedy(folder),
         )
     findings: list[str] = []
@@ -159,10 +163,14 @@ def _remedy(folder: FolderListing) -> str:
 def _read(
     root: Path, files: IemocapFiles, name: str, findings: list[str], problems: list[Problem]
 ) -> AnnotatedDialogue:
-    """Read the annotation of a dialogue.
+    """Read the label file and the transcript of a dialogue.
 
-    Faults of the label file are added to `findings`, which make the corpus unusable. If the transcript is unreadable,
-    only a problem is added and the texts are missing.
+    Args:
+        root: folder of the corpus.
+        files: paths of all files.
+        name: name of the dialogue.
+        findings: faults of the label file are added here; they make the corpus unusable.
+        problems: an unreadable transcript is added here; the texts of the dialogue are then missing.
     """
     path, spoken = files.labels[name], files.transcripts.get(name)
     sources: dict[str, str] = {}
@@ -192,7 +200,10 @@ def _content(root: Path, path: str, sources: dict[str, str]) -> bytes:
 
 
 def _session_folder(path: str) -> str:
-    """Return the folder of the session: `Session1/` for `Session1/dialog/EmoEvaluation/Ses01F_impro01.txt`."""
+    """Return the session folder of a label file.
+
+    For example, `Session1/` for `Session1/dialog/EmoEvaluation/Ses01F_impro01.txt`.
+    """
     parents = path.split("/")[:-3]
     return "/".join(parents) + "/" if parents else ""
 

@@ -1,8 +1,8 @@
-"""Scan IEMOCAP (Busso et al., 2008): ten actors in five sessions of two, improvised and scripted dialogues.
+"""Scan IEMOCAP (Busso et al., 2008): ten actors in five sessions, improvised and scripted dialogues.
 
 The sound of a turn comes from its own wav file. The pictures come from a time span of the dialogue's avi file. Both
-actors sit side by side in this video, so it is cropped to the speaker's half. Turns without a majority label, or with a
-class that a label set lacks, stay in their dialogue with the label None.
+actors sit side by side in this video, so it is cropped to the speaker's half. Turns without a majority label stay in
+their dialogue with the label None, and so do turns whose class is not in a label set.
 """
 
 from collections.abc import Iterator, Sequence, Set
@@ -50,10 +50,11 @@ class Switches(Strict):
     Attributes:
         order: order of the turns in a dialogue: by `time`, or as in the transcript (`file`). The transcript is not in
             order of time, but published features use its order.
-        markers: half of the picture in which the actor with the motion capture markers sits. The first letter of a
-            dialogue's name says who this is. Four public projects use the left half; check a clip of every session
-            before a long run.
-        video_offset_frames: offset added to the times of the pictures, in frames of 1001/30000 s; one project found -5.
+        markers: half of the picture (`left` or `right`) in which the actor with the motion capture markers sits. The
+            letter in the dialogue's name (`F` in `Ses01F_impro01`) says who this is. Four public projects use the left
+            half; check a clip of every session before a long run.
+        video_offset_frames: offset added to the times of the pictures, in frames of 1001/30000 s. One public project
+            uses -5.
         beyond_file: a turn that ends after the last picture is cut there (`trim`) or left as annotated (`keep`).
         validation_seed: seed of splits and folds whose validation dialogues are chosen at random.
     """
@@ -67,7 +68,7 @@ class Switches(Strict):
 
 @dataclass(frozen=True)
 class TurnMedia:
-    """Finds the sound and the pictures of a turn.
+    """Finds for a turn its wav file, and its time span and picture half in the video of the dialogue.
 
     Attributes:
         files: the files of the release.
@@ -82,7 +83,12 @@ class TurnMedia:
     sessions_with_pictures: Set[str]
 
     def sound(self, turn: IemocapTurn, folder: str) -> MediaRef | None:
-        """Return a reference to the turn's wav file; None if the whole session has no sound."""
+        """Return a reference to the turn's wav file; None if the whole session has no sound.
+
+        Args:
+            turn: the turn.
+            folder: folder of the session, to name the path where an absent file should be.
+        """
         if turn.session not in self.sessions_with_sound:
             return None
         path = self.files.sounds.get(turn.id)
@@ -92,6 +98,10 @@ class TurnMedia:
         """Return a reference to the turn's time span in the dialogue's avi file, cropped to the speaker's half.
 
         None if the whole session has no pictures.
+
+        Args:
+            turn: the turn.
+            folder: folder of the session, to name the path where an absent file should be.
         """
         if turn.session not in self.sessions_with_pictures:
             return None
@@ -104,7 +114,7 @@ class TurnMedia:
 
 
 def scan(root: Path, switches: Switches, progress: ScanProgress | None = None) -> Manifest:
-    """Scan IEMOCAP as distributed, complete or partial. The annotation decides which utterances exist.
+    """Read a complete or partial copy of IEMOCAP and return its manifest. Each annotated turn becomes an utterance.
 
     Raises:
         CorpusError: there is no annotation, or it has faults; the error lists them.
@@ -217,10 +227,14 @@ def _notes_of_order(dialogues: Sequence[AnnotatedDialogue]) -> Iterator[Problem]
 def _splits(
     utterances: Sequence[Utterance], seed: int
 ) -> tuple[dict[str, Split], dict[str, tuple[Promise, ...]], list[str]]:
-    """Return the possible splits, what each guarantees, and the names of the splits that are not possible.
+    """Make the splits and folds by session and by speaker.
 
-    A fold by speaker validates on the partner, who speaks in the same dialogues. So it guarantees disjoint speakers,
-    but not disjoint dialogues.
+    A fold by speaker tests on one speaker and validates on the partner, who speaks in the same dialogues. So its
+    subsets share no speaker, but they share dialogues.
+
+    Returns:
+        Three values: the splits; for each split what its subsets never share; and the names of splits that are left out
+        because a subset would be empty.
     """
     dialogues = {u.id: u.dialogue for u in utterances}
     sessions = {u.dialogue: u.part for u in utterances}

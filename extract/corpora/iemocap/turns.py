@@ -1,6 +1,6 @@
 """Read IEMOCAP's annotation: turns and labels from EmoEvaluation files, texts from transcripts.
 
-Every deviation from the expected format is recorded.
+Lines that do not fit the expected format are counted or reported as faults.
 """
 
 import re
@@ -26,9 +26,9 @@ class IemocapTurn:
     Attributes:
         id: name of the turn.
         start, end: seconds in the dialogue.
-        label: code of the majority label; `xxx` without a majority.
-        votes: categories that outside raters gave, in lower case.
-        own: categories that the actors gave to themselves, in lower case.
+        label: code of the emotion that most raters gave; `xxx` without a majority.
+        votes: emotions that outside raters gave, in lower case.
+        own: emotions that the actors gave to themselves, in lower case.
     """
 
     id: str
@@ -40,9 +40,10 @@ class IemocapTurn:
 
     @property
     def speaker(self) -> str:
-        """The speaker: session and the *last* letter of the turn's id.
+        """The speaker: session and sex, for example `Ses01M` for the turn `Ses01F_impro01_M003`.
 
-        The first letter of the id says which actor wears the markers.
+        The letter before the number says who speaks. The letter after the session says who wears the motion capture
+        markers.
         """
         return self.id[:5] + self.id[-4]
 
@@ -56,8 +57,10 @@ class IemocapTurn:
 class Evaluation:
     """The content of an EmoEvaluation file.
 
-    It has the turns by id in file order, the number of lines whose id contains `XX`, and faults that make the file
-    unusable.
+    Attributes:
+        turns: id -> turn, in file order.
+        fragments: number of lines whose id contains `XX`; they are no turns.
+        findings: messages about faults; a file with faults is unusable.
     """
 
     turns: dict[str, IemocapTurn] = field(default_factory=dict)
@@ -79,12 +82,12 @@ class IemocapTranscript:
     """The texts of a dialogue's turns, in the order of the transcript.
 
     Attributes:
-        texts: turn -> line of the transcript.
-        fragments: number of lines whose id contains `XX`; no annotation names such ids.
+        texts: id of the turn -> line of the transcript.
+        fragments: number of lines whose id contains `XX`; no annotation has such ids.
         asides: number of other lines without the id of a turn.
-        repeated: ids that occur again; the first line counts.
-        bad_byte: position of the first byte that is not UTF-8, in which case the file was read as cp1252; None if there
-            is none.
+        repeated: ids that have several lines; the first line is used.
+        bad_byte: position of the first byte that is not UTF-8; the file was then read as cp1252. None if all bytes are
+            UTF-8.
     """
 
     texts: dict[str, TranscriptLine] = field(default_factory=dict)
@@ -95,13 +98,13 @@ class IemocapTranscript:
 
 
 def dialogue_of(name: str) -> str | None:
-    """Return the id of a dialogue in the release's spelling, from a name in any case; None if it names no dialogue."""
+    """Correct upper and lower case in the name of a dialogue (`Ses01F_impro01`); None if it names no dialogue."""
     match = DIALOGUE.fullmatch(name)
     return f"Ses{match[1]}{match[2].upper()}_{match[3].lower()}{match[4].lower()}" if match else None
 
 
 def turn_of(name: str) -> str | None:
-    """Return the id of a turn in the release's spelling, from a name in any case; None if it names no turn."""
+    """Correct upper and lower case in the name of a turn (`Ses01F_impro01_F000`); None if it names no turn."""
     dialogue = dialogue_of(name[:-5])
     return (
         dialogue + name[-5:].upper() if dialogue and _TURN.fullmatch(dialogue + name[-5:].upper()) else None
@@ -167,7 +170,10 @@ def _voted(turn: IemocapTurn, rater: str, categories: str) -> IemocapTurn:
 
 
 def read_transcript(content: bytes) -> IemocapTranscript:
-    """Read the transcript of a dialogue. Lines that belong to no turn are counted but not kept."""
+    """Read the texts of a dialogue's turns from its transcript. Lines without the id of a turn are only counted.
+
+    A file that is not UTF-8 is read as cp1252.
+    """
     found = IemocapTranscript()
     try:
         text = content.decode("utf-8-sig")

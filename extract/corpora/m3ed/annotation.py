@@ -1,12 +1,12 @@
-"""Read M3ED's annotation and its lists of series, and collect everything that is not as published.
+"""Read M3ED's annotation and its lists of series. Everything that deviates from the published format is reported.
 
 The annotation is JSON: series -> dialogue (`anjia_1`) -> `SpeakerInfo` (A, B -> `Name`) and `Dialog`: utterance
 (`anjia_1_1`) -> `Text`, `Speaker`, `StartTime`, `EndTime`, `EmoAnnotation` with `final_main_emo`. The lists
 `movie_list_train.txt` and so on hold one series per line.
 
-Sources: AIM3-RUC/RUCM3ED, folder splitInfo (the lists), and `relation_annotation_release.json` (names of series and
-dialogues). The annotation itself was not at hand; its fields are those that independent readers of `annotation.json`
-use and quote. That utterances are ordered by their last number is how one of them reads it.
+Sources: in AIM3-RUC/RUCM3ED the folder splitInfo (the lists) and `relation_annotation_release.json` (names of series
+and dialogues). The annotation itself was not available when this file was written. Its fields, and the order of
+utterances by the last number in their names, are taken from other projects that read `annotation.json`.
 """
 
 import json
@@ -42,7 +42,9 @@ class M3edTurn:
     """An utterance of the annotation.
 
     Attributes:
-        emotion: the word of `final_main_emo`; empty if there is none.
+        id: name of the utterance, for example `anjia_1_1`.
+        speaker: series and character; without a character's name, dialogue and letter (A, B).
+        emotion: the emotion as `final_main_emo` writes it; empty if there is none.
     """
 
     id: str
@@ -53,7 +55,12 @@ class M3edTurn:
 
 @dataclass(frozen=True)
 class M3edDialogue:
-    """A dialogue, with its utterances in the order of their numbers. `reordered` if the file has another order."""
+    """A dialogue of the annotation.
+
+    Attributes:
+        turns: its utterances, in the order of the numbers in their names.
+        reordered: whether the file has them in another order.
+    """
 
     id: str
     series: str
@@ -62,7 +69,10 @@ class M3edDialogue:
 
 
 def find_annotation(folder: FolderListing, found: TextParts) -> str | None:
-    """Return the path of the annotation; None, with a fault, if there is none or files of several names."""
+    """Return the path of M3ED's annotation file, which may have one of the names in NAMES.
+
+    If no file or several files have such a name, the result is None, and a message is added to `found.faults`.
+    """
     paths = [path for name in NAMES if (path := choose_file(folder, name, found)) is not None]
     if len(paths) > 1:
         found.faults.append(f"{list_some(paths)}: which one is the annotation? Keep one of them")
@@ -72,7 +82,10 @@ def find_annotation(folder: FolderListing, found: TextParts) -> str | None:
 
 
 def read_parts(folder: FolderListing, found: TextParts) -> dict[str, str]:
-    """Return series -> part (train, dev, test). Faults say which list is absent, and which series two of them name."""
+    """Read the three lists of series and return a dict from series to its subset (train, dev or test).
+
+    Messages about an absent list, or a series that two lists name, are added to `found.faults`.
+    """
     parts: dict[str, str] = {}
     for part, short in LISTS.items():
         path = choose_file(folder, f"movie_list_{short}.txt", found) or _plain_list(folder, short)
@@ -86,13 +99,19 @@ def read_parts(folder: FolderListing, found: TextParts) -> dict[str, str]:
 
 
 def _plain_list(folder: FolderListing, short: str) -> str | None:
-    """Return `splitInfo/val.txt`; a file of this name elsewhere may be anything."""
+    """Return the path of a list of series with a short name (`train.txt`, `val.txt`, `test.txt`); None if absent.
+
+    It must be in a folder `splitInfo`, because files with such names elsewhere may be anything.
+    """
     inside = folder.files_in("splitInfo")
     return next((path for path in inside if path.rpartition("/")[2].lower() == f"{short}.txt"), None)
 
 
 def read_annotation(folder: FolderListing, path: str, found: TextParts) -> list[M3edDialogue]:
-    """Read the annotation. Faults name what has not the published form."""
+    """Read the dialogues in M3ED's annotation file.
+
+    Messages about deviations from the published format are added to `found.faults`.
+    """
     content = read_text(folder, path, found)
     if content is None:
         return []
@@ -105,7 +124,11 @@ def read_annotation(folder: FolderListing, path: str, found: TextParts) -> list[
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Return an object, but refuse a name that it has twice: the first value would be lost without a word."""
+    """Make a dict from the (name, value) pairs of a JSON object, for `json.loads`.
+
+    Raises:
+        ValueError: a name occurs twice; Python would silently drop the first value.
+    """
     made: dict[str, Any] = {}
     for name, value in pairs:
         if name in made:
@@ -138,7 +161,7 @@ def _members(value: object, where: str, what: str, found: TextParts) -> Iterator
 
 
 def _fault(name: str, fields: object) -> str:
-    """Return what is wrong with an utterance; empty if nothing is."""
+    """Return a message that says what is wrong with an utterance of the annotation; an empty text if it is correct."""
     if not _LAST_NUMBER.fullmatch(name):
         return "its name does not end in a number, like anjia_1_1"
     if not isinstance(fields, dict) or any(field not in fields for field in _FIELDS):
@@ -157,7 +180,7 @@ def _number(name: str) -> int:
 
 
 def _names(info: object) -> dict[str, str]:
-    """Return letter (A, B) -> name of the character, for those that have one."""
+    """Return a dict from a speaker's letter (A, B) to the character's name. Letters without a name are left out."""
     if not isinstance(info, dict):
         return {}
     names = {letter: one.get("Name") for letter, one in info.items() if isinstance(one, dict)}

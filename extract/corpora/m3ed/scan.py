@@ -1,4 +1,4 @@
-"""Scan the texts of M3ED (Zhao et al., ACL 2022): 990 Chinese dialogues of two from 56 television series."""
+"""Scan the texts of M3ED (Zhao et al., ACL 2022): 990 Chinese dialogues of two people, from 56 television series."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -26,10 +26,12 @@ _EMOTION_OF: Final = {emotion.casefold(): emotion for emotion in EMOTIONS}
 
 
 def scan(root: Path, switches: NoSwitches, progress: ScanProgress | None = None) -> Manifest:
-    """Scan M3ED's annotation and its lists of series. Times are not used, because the media are not published with it.
+    """Read M3ED's annotation and its lists of series, and return the manifest.
+
+    The annotated times are not used, because the media files are not published with the annotation.
 
     Raises:
-        CorpusError: the annotation or a list is absent or unusable, or no list names a series; the error lists all
+        CorpusError: the annotation or a list is absent or unusable, or a series is in no list; the error lists all
             faults.
     """
     folder = list_folder(root)
@@ -47,7 +49,10 @@ def scan(root: Path, switches: NoSwitches, progress: ScanProgress | None = None)
 
 
 def _check(dialogues: Sequence[M3edDialogue], parts: Mapping[str, str], found: TextParts) -> None:
-    """Find what makes the corpus unusable, beyond the single files."""
+    """Add faults that show only when all files are compared to `found.faults`.
+
+    They are series that are in no list, names that are used twice, and a corpus without any known emotion.
+    """
     series = {dialogue.series for dialogue in dialogues}
     listless = sorted(series - parts.keys())
     if listless and parts:
@@ -79,7 +84,10 @@ def _add(dialogues: Sequence[M3edDialogue], parts: Mapping[str, str], found: Tex
 
 
 def _add_notes(dialogues: Sequence[M3edDialogue], parts: Mapping[str, str], found: TextParts) -> None:
-    """Count what deviates from the release. Nothing is corrected but the order."""
+    """Add notes that count deviations from the release, such as unknown emotions or missing series.
+
+    Only the order of utterances has been corrected; everything else stays as in the file.
+    """
     words = [turn.emotion for dialogue in dialogues for turn in dialogue.turns]
     strange = [word for word in words if word and not _emotion(word)]
     if strange:

@@ -24,8 +24,8 @@ class Switches(Strict):
             `prefixed_if_present` takes `final_videos_testdiaX_uttY.mp4` where it exists.
         long_clips: clips longer than `longest` seconds are wrong cuts. `trim` reads only their first `longest` seconds,
             `keep` reads them whole, `drop` removes their utterances.
-        longest: limit in seconds. By the tables, three clips are longer (41, 235 and 305 s); all other clips are below
-            29 s.
+        longest: limit in seconds. According to the times in MELD's tables, three clips are longer than 30 s (41, 235
+            and 305 s), and all others are below 29 s.
         bad_clips: what to do with an utterance whose clip is absent or unreadable: `keep` it with its text, or `drop`
             it.
     """
@@ -39,7 +39,7 @@ class Switches(Strict):
 def problems_of_clip(
     utterance: Utterance, media_facts: Mapping[str, MediaFacts], switches: Switches
 ) -> list[Problem]:
-    """Return the problems of an utterance's clip."""
+    """Return the problems of an utterance's clip, for example that it is absent, unreadable or too long."""
     ref = utterance.video
     if ref is None:
         return []
@@ -62,7 +62,14 @@ def why_left_out(
     media_facts: Mapping[str, MediaFacts],
     switches: Switches,
 ) -> str:
-    """Return why the user's choices in params.yaml remove an utterance; empty if they keep it."""
+    """Return why the user's choices in params.yaml remove an utterance; an empty text if they keep it.
+
+    Args:
+        utterance: the utterance.
+        problems: the problems of its clip, from `problems_of_clip`.
+        media_facts: path -> media facts.
+        switches: the user's choices.
+    """
     if switches.long_clips == "drop" and _is_long(utterance, media_facts, switches):
         return next(p.detail for p in problems if p.reason == "long_clip")
     missing = [p for p in problems if p.status == "missing"]
@@ -74,9 +81,10 @@ def why_left_out(
 def trim_long_clip(
     utterance: Utterance, media_facts: Mapping[str, MediaFacts], switches: Switches
 ) -> Utterance:
-    """Return an utterance whose clip is cut to the first seconds if it is too long and `long_clips` is `trim`.
+    """Limit a clip that is longer than `longest` to its first `longest` seconds, if the user chose `long_clips: trim`.
 
-    All other utterances are returned unchanged.
+    Returns:
+        The utterance with shorter media references; in all other cases the unchanged utterance.
     """
     if (
         switches.long_clips != "trim"
@@ -94,7 +102,7 @@ def _is_long(utterance: Utterance, media_facts: Mapping[str, MediaFacts], switch
 
 
 def reindexed(utterances: Sequence[Utterance]) -> list[Utterance]:
-    """Return the utterances with new indices in their dialogues, so that removed utterances leave no gaps."""
+    """Number the utterances of each dialogue anew from 0, because removed utterances have left gaps in `index`."""
     ranks: Counter[str] = Counter()
     found = []
     for utterance in utterances:

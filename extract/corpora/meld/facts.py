@@ -38,12 +38,20 @@ _SENTIMENT: Final = {"neutral": "neutral", "joy": "positive", "surprise": ""}  #
 
 
 def id_of(part: str, row: TableRow) -> str:
-    """Return the id of an utterance. It contains train, dev or test, because the numbers restart in each of them."""
+    """Return the id of an utterance, for example `train_dia0_utt3`.
+
+    It contains the subset, because the numbers of dialogues restart in train, dev and test.
+    """
     return f"{part}_dia{row.dialogue}_utt{row.utterance}"
 
 
 def notes_of_part(part: str, rows: Sequence[TableRow]) -> list[Problem]:
-    """Return notes on deviations in one table (train, dev or test) in MELD's layout. Nothing is repaired."""
+    """Return notes on oddities in one of MELD's tables, such as unreadable times or gaps in the numbers.
+
+    Args:
+        part: the subset of the table: train, dev or test.
+        rows: the rows of the table; they are not changed.
+    """
     found = [Problem(id_of(part, row), "note", *note) for row in rows for note in _notes(row)]
     found += [Problem(None, "note", *note) for note in _orders(part, rows)]
     before: dict[int, TableRow] = {}
@@ -99,8 +107,8 @@ def notes_of_corpus(manifest: Manifest, clips: Mapping[str, int]) -> list[Proble
     """Return notes on differences between a scanned corpus and the MELD release, and on known defects.
 
     Args:
-        manifest: the manifest.
-        clips: split part (train, dev, test) -> number of *.mp4 files, for parts with clips.
+        manifest: the manifest of the scanned corpus.
+        clips: train, dev or test -> number of its *.mp4 files; subsets without clips are left out.
     """
     found = [Problem(None, "note", "count_differs", line) for line in _differences(manifest, clips)]
     trained = {u.text for u in manifest.of_part("train")}

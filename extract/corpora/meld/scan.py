@@ -43,16 +43,16 @@ _CLIP: Final = re.compile(r"dia(\d+)_utt(\d+)\.mp4", re.ASCII)
 
 @dataclass(frozen=True)
 class MeldPart:
-    """One split part of the corpus (train, dev or test) as found on disk.
+    """The table and the clips of one subset (train, dev or test), as they were found on disk.
 
     Attributes:
-        name: name of the part.
-        table: path of its table.
+        name: train, dev or test.
+        table: path of the table.
         rows: rows of the table, in its order.
-        repaired: number of wrongly encoded characters that were repaired.
-        clips: name of a clip in lower case -> path; None without clips.
-        duplicates: unused second copy of a table or clip -> the file used instead.
-        packed: archives in the folder.
+        repaired: number of wrongly encoded characters that were repaired in the table.
+        clips: file name of a clip in lower case -> path; None if the subset has no clips.
+        duplicates: path of an unused second copy of a table or clip -> path of the file that is used instead.
+        packed: paths of archives in the corpus folder, which may not be unpacked yet.
     """
 
     name: str
@@ -70,7 +70,7 @@ class MeldPart:
 
 
 def scan(root: Path, switches: Switches, progress: ScanProgress | None = None) -> Manifest:
-    """Scan MELD as its authors distribute it. The media files may be absent.
+    """Read MELD as its authors distribute it, and return its manifest. The media files may be absent.
 
     Raises:
         CorpusError: a table is absent or unusable; the error lists all faults.
@@ -90,7 +90,11 @@ def scan(root: Path, switches: Switches, progress: ScanProgress | None = None) -
 
 
 def read_parts(folder: FolderListing, corpus: str) -> list[MeldPart]:
-    """Find and read the tables of train, dev and test, and list the clips.
+    """Find and read the tables of train, dev and test, and find the clips.
+
+    Args:
+        folder: the files of the corpus.
+        corpus: name of the corpus for messages, `meld` or `demo`.
 
     Raises:
         CorpusError: a table is absent or unusable; the error lists the faults of all three tables.
@@ -159,9 +163,9 @@ def manifest_of(
         corpus: key of the corpus.
         root: folder of the corpus.
         parts: train, dev and test as read from disk.
-        prefixed: use the clips with the prefix `final_videos_test` where they exist.
+        prefixed: whether test clips whose names begin with `final_videos_test` are used where they exist.
         progress: called with (files done, files in total).
-        policies: how to handle long and bad clips; None keeps them all.
+        policies: the user's choices for long and bad clips; None keeps all clips unchanged.
     """
     policies = policies or Switches(long_clips="keep")
     chosen = {id_of(p.name, row): _clip(p, row, prefixed) for p in parts for row in p.rows}
@@ -220,7 +224,15 @@ def _clip(part: MeldPart, row: TableRow, prefixed: bool) -> MediaRef | None:
 def _utterances(
     part: MeldPart, chosen: Mapping[str, MediaRef | None], media_facts: Mapping[str, MediaFacts]
 ) -> list[Utterance]:
-    """Return the utterances in order. Their index in the dialogue is set later."""
+    """Return the utterances of one subset (train, dev or test), sorted by Dialogue_ID and Utterance_ID.
+
+    All have the index 0. Their positions in the dialogues are set later, when bad clips have been removed.
+
+    Args:
+        part: table and clips of the subset.
+        chosen: utterance id -> reference to its clip; None without clips.
+        media_facts: path -> media facts.
+    """
     found: list[Utterance] = []
     for row in part.ordered:
         ref = chosen[id_of(part.name, row)]

@@ -1,4 +1,4 @@
-"""Read MELD's tables, `{part}_sent_emo.csv`, where part is train, dev or test, and collect every deviation."""
+"""Read MELD's tables `train_sent_emo.csv`, `dev_sent_emo.csv` and `test_sent_emo.csv`, and collect their faults."""
 
 import csv
 import io
@@ -20,7 +20,13 @@ _NUMBER: Final = re.compile(r"\d{1,6}", re.ASCII)
 
 @dataclass(frozen=True)
 class TableRow:
-    """One utterance of a table. Times are seconds in the episode; None if the table states none."""
+    """One utterance of a MELD table.
+
+    Attributes:
+        dialogue, utterance: Dialogue_ID and Utterance_ID.
+        times: StartTime and EndTime as they are written.
+        start, end: these times in seconds of the episode; None if they are absent or unreadable.
+    """
 
     dialogue: int
     utterance: int
@@ -40,7 +46,13 @@ class TableRow:
 
 @dataclass
 class MeldTable:
-    """The rows of a table in its order, the number of repaired characters, and faults that make the table unusable."""
+    """The content of a MELD table, and what is wrong with it.
+
+    Attributes:
+        rows: the rows, in the order of the table.
+        repaired: number of wrongly encoded characters that were repaired.
+        findings: messages about faults; a table with faults is unusable.
+    """
 
     rows: list[TableRow] = field(default_factory=list)
     repaired: int = 0
@@ -61,7 +73,12 @@ def seconds_of(time: str) -> float:
 
 
 def read_table(content: bytes, name: str) -> MeldTable:
-    """Read a MELD table. The faults in the result name the file and say what makes it unusable."""
+    """Read a MELD table and collect its faults.
+
+    Args:
+        content: bytes of the table.
+        name: name of the table, for messages.
+    """
     table = MeldTable()
     try:
         text = content.decode("utf-8-sig")

@@ -28,13 +28,13 @@ SOUNDS: Final = "Raw/Audio/Full/WAV_16000"
 def notes_of(
     folder: FolderListing, release: MoseiFiles, utterances: Sequence[Utterance], source: str
 ) -> Iterator[Problem]:
-    """Yield notes on deviations and known defects of a CMU-MOSEI folder.
+    """Yield notes on missing files and known defects of a CMU-MOSEI folder.
 
     Args:
         folder: all files of the folder.
-        release: the files by kind.
+        release: CMU-MOSEI's files, sorted by kind.
         utterances: the utterances of the manifest.
-        source: where the labels come from; empty if there are none.
+        source: where the labels come from: the csd file or the raters' tables; empty if there are no labels.
     """
     if not source:
         yield Problem(None, "missing", "not_in_corpus", f"no labels: neither {CSD} nor Raw/Labels/*.csv")
@@ -78,8 +78,8 @@ def notes_of_folds(
     """Yield notes on differences from CMU-MOSEI's standard folds.
 
     Args:
-        folds: subset -> videos.
-        fault: why the folds could not be read; empty if they could.
+        folds: train, dev or test -> ids of its videos.
+        fault: why the file of folds could not be read; an empty text if it could.
         utterances: the utterances of the manifest.
     """
     if fault:

@@ -1,8 +1,8 @@
 """Read CMU-MOSEI's ratings and make label sets from them.
 
-The ratings come from the file `CMU_MOSEI_Labels.csd` (HDF5) or from the raters' tables. Several emotions may be present
-at once. A manifest holds one value per label set, so the multi-label task becomes six label sets with two values each,
-`emotions6_happy` to `emotions6_fear`, in the order of the SDK.
+The ratings come from the file `CMU_MOSEI_Labels.csd` (HDF5) or from the raters' tables. A segment may show several
+emotions at once, but a manifest holds one value per label set. So the multi-label task becomes six label sets with the
+values absent and present, `emotions6_happy` to `emotions6_fear`, in the order of the CMU-MultimodalSDK.
 """
 
 import csv
@@ -40,7 +40,14 @@ Scores = tuple[float, ...]  # sentiment in [-3, 3], then EMOTIONS in [0, 3]
 
 @dataclass(frozen=True)
 class Rating:
-    """A rated segment: its scores, and either its clip number or its times, depending on the source of the rating."""
+    """The raters' scores of a segment, with its clip number (from raters' tables) or its times (from the csd file).
+
+    Attributes:
+        scores: sentiment from -3 to 3, then six emotions from 0 to 3.
+        clip: clip number in the raters' tables; else None.
+        start, end: seconds in the recording, from the csd file; else None.
+        row: row of the segment in the csd file; else None.
+    """
 
     scores: Scores
     clip: str | None = None
@@ -51,7 +58,13 @@ class Rating:
 
 @dataclass
 class MoseiRatings:
-    """The ratings of each video in the order of their source, notes (reason, detail), and the tables that were read."""
+    """All ratings that were found, from the csd file or from the raters' tables.
+
+    Attributes:
+        of_video: video id -> its ratings, in the order of the file.
+        notes: notes (reason, detail) for the manifest.
+        tables: paths of the files that were read.
+    """
 
     of_video: dict[str, list[Rating]] = field(default_factory=lambda: defaultdict(list))
     notes: list[tuple[str, str]] = field(default_factory=list)
@@ -59,7 +72,11 @@ class MoseiRatings:
 
 
 def labels_of(scores: Scores | None) -> dict[str, str | None]:
-    """Return the labels of a segment in every label set; None in all sets if nobody rated the segment."""
+    """Return the label of a segment in every label set, computed from its scores.
+
+    Args:
+        scores: sentiment and six emotions; None if nobody rated the segment, which makes all labels None.
+    """
     if scores is None:
         return dict.fromkeys(LABEL_SETS)
     sentiment, emotions = scores[0], scores[1:]
@@ -75,7 +92,7 @@ def labels_of(scores: Scores | None) -> dict[str, str | None]:
 
 
 def _class_of(sentiment: float) -> int:
-    """Return the sentiment class, -3 to 3, of a sentiment score, as the SDK rounds it: away from 0.
+    """Round a sentiment score away from 0 to a class from -3 to 3, as the CMU-MultimodalSDK does.
 
     [-1, 0) gives -1, 0 gives 0, (0, 1] gives 1, and so on. All scores below -2 give -3, all scores above 2 give 3.
     """
@@ -104,7 +121,11 @@ def read_csd(path: Path) -> MoseiRatings:
 
 
 def _member(group: Any, name: str) -> Any:
-    """Return an object that is stored in this HDF5 file itself. Links to other files are never followed."""
+    """Return the member of an HDF5 group with a given name. Links, for example to other files, are not followed.
+
+    Raises:
+        ValueError: the member is absent or a link.
+    """
     if not isinstance(group.get(name, getlink=True), h5py.HardLink):
         raise ValueError(f"{name!r} is not in the file itself")
     return group[name]
@@ -131,10 +152,12 @@ def _clipped(found: MoseiRatings, where: str, scores: Sequence[float] | np.ndarr
 
 
 def read_raters(tables: Iterable[tuple[str, bytes]]) -> MoseiRatings:
-    """Read the raters' tables in `Raw/Labels`, which have one row per rater. The ratings of a segment are averaged.
+    """Read the raters' tables in `Raw/Labels` and average the scores of each segment over its raters.
+
+    A row holds the scores that one rater gave to one segment.
 
     Args:
-        tables: (name, content) of each table.
+        tables: name and bytes of each table.
     """
     found = MoseiRatings()
     votes: dict[tuple[str, str], list[list[float]]] = defaultdict(list)

@@ -34,12 +34,12 @@ class MoseiFiles:
     """Paths of CMU-MOSEI's files, by kind.
 
     Attributes:
-        full: video id -> complete recording.
-        sound: video id -> sound file.
-        cut: `<video>_<clip>` -> clip that is distributed already cut.
-        texts: video id -> transcript.
-        raters: tables of ratings.
-        duplicates: unused file of the same kind and name -> the file used instead.
+        full: video id -> path of the complete recording.
+        sound: video id -> path of its sound file.
+        cut: `<video id>_<clip number>` -> path of a clip that the release contains already cut.
+        texts: video id -> path of the transcript.
+        raters: paths of the raters' tables.
+        duplicates: path of an unused file -> path of the file of the same kind and name that is used instead.
     """
 
     full: Mapping[str, str]
@@ -53,7 +53,7 @@ class MoseiFiles:
 def find_files(folder: FolderListing) -> MoseiFiles:
     """Find CMU-MOSEI's files in a folder and sort them by kind.
 
-    Of several files with one name, the nearest to the root is used.
+    Of several files with the same name and kind, the one nearest to the root is used.
     """
     found: dict[str, Copies[str]] = defaultdict(Copies)
     raters: list[str] = []
@@ -79,10 +79,15 @@ def read_segments(
 ) -> tuple[list[TranscriptSegment], list[tuple[str, str]]]:
     """Read the segments of a transcript, which has lines `video___clip___start___end___text`.
 
-    The video's own id is removed first, because some ids contain two underscores and some texts begin with one.
+    The video id is removed before a line is cut at `___`, because some ids contain underscores themselves.
+
+    Args:
+        video: the video id.
+        content: bytes of the transcript.
+        name: name of the transcript, for notes.
 
     Returns:
-        The segments, and notes (reason, detail).
+        Two lists: the segments, and notes (reason, detail) on lines that could not be used.
     """
     notes: list[tuple[str, str]] = []
     segments: dict[str, TranscriptSegment] = {}
@@ -117,17 +122,18 @@ def _times(parts: list[str]) -> tuple[float, float] | None:
 
 
 def folds_of(folder: FolderListing) -> str | None:
-    """Return the path of the file with the standard folds; None if there is none."""
+    """Return the path of the file that says which videos are in train, dev and test; None if there is none."""
     return next((found for name in FOLDS for found in folder.files_named(name)), None)
 
 
 def read_folds(folder: FolderListing) -> tuple[dict[str, list[str]], str]:
-    """Read the standard folds of CMU-MOSEI.
+    """Read CMU-MOSEI's standard folds: which videos belong to train, dev and test.
 
-    The SDK's file is Python source code. Its lists of strings are parsed; none of its code is run.
+    The file of the CMU-MultimodalSDK is Python source code. Its lists of strings are parsed; none of its code is run.
 
     Returns:
-        Subset -> videos, and a message that says why the file is unusable. Both are empty if there is no such file.
+        Two values: a dict from subset (train, dev, test) to video ids; and a message that says why the file is
+        unusable. One of them is empty, and both if there is no such file.
     """
     path = folds_of(folder)
     if path is None:

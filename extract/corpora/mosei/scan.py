@@ -68,7 +68,14 @@ class Switches(Strict):
 
 @dataclass(frozen=True)
 class RatedSegment:
-    """A segment of a video with its rating. Its media files have not been inspected yet."""
+    """A segment of a video with the raters' scores, before its media files are inspected.
+
+    Attributes:
+        id: id of the utterance that it becomes.
+        video: video id.
+        segment: clip number, times and text.
+        rated: the rating; None if nobody rated the segment.
+    """
 
     id: str
     video: str
@@ -77,7 +84,9 @@ class RatedSegment:
 
 
 def scan(root: Path, switches: Switches, progress: ScanProgress | None = None) -> Manifest:
-    """Scan CMU-MOSEI: the unpacked raw archive, the file `CMU_MOSEI_Labels.csd`, or both.
+    """Read CMU-MOSEI and return its manifest.
+
+    The folder holds the unpacked raw archive, the file `CMU_MOSEI_Labels.csd`, or both.
 
     Raises:
         CorpusError: there is neither a transcript nor a label, or the csd file is damaged.
@@ -137,7 +146,8 @@ def _refuse(folder: FolderListing) -> None:
         else f"give the folder that holds Raw/, {CSD}, or both"
     )
     raise CorpusError(
-        f"mosei: neither Raw/Transcript/Segmented/Combined/*.txt nor {CSD} nor Raw/Labels/*.csv below {folder.root}",
+        f"mosei: no transcripts (Raw/Transcript/Segmented/Combined/*.txt) and no labels ({CSD} or Raw/Labels/*.csv) "
+        f"below {folder.root}",
         details=[f"found: {list_some(folder.files)}"] if folder.files else [],
         hint=hint,
     )
@@ -149,7 +159,7 @@ def _ratings(folder: FolderListing, release: MoseiFiles) -> tuple[MoseiRatings, 
         try:
             file = check_file(folder.root, MediaRef(csd[0]))
         except Missing as missing:
-            hint = "repair it, or remove it to use Raw/Labels/*.csv"
+            hint = "download the csd file again, or remove it to use the raters' tables Raw/Labels/*.csv"
             raise CorpusError(f"mosei: {describe_unreadable(csd[0], missing)}", hint=hint) from missing
         ratings = read_csd(file)
         ratings.tables.append(csd[0])
@@ -169,7 +179,12 @@ def _ratings(folder: FolderListing, release: MoseiFiles) -> tuple[MoseiRatings, 
 def _rated_segments(
     root: Path, release: MoseiFiles, ratings: MoseiRatings
 ) -> tuple[list[RatedSegment], list[Problem], list[str]]:
-    """Return the segments with their ratings, their problems, and the paths of the transcripts that were read."""
+    """Read all transcripts and match their segments with the ratings.
+
+    Returns:
+        Three lists: the segments with their ratings, by video and time; problems for the manifest; and the paths of the
+        transcripts that were read.
+    """
     rated_segments: list[RatedSegment] = []
     problems: list[Problem] = []
     read: list[str] = []
@@ -209,9 +224,15 @@ def _rated_segments(
 def _match_ratings(
     video: str, segments: Sequence[TranscriptSegment], rated: Sequence[Rating]
 ) -> Iterator[RatedSegment]:
-    """Yield the segments of a video with their ratings, matched by clip number or by time.
+    """Yield the segments of a video with their ratings.
 
-    Segments without a rating and ratings without a segment are included.
+    Ratings of the raters' tables are matched by clip number, those of the csd file by time. A segment without a rating
+    is yielded too. A rating without a segment in the transcript becomes a segment without text.
+
+    Args:
+        video: video id.
+        segments: segments of the transcript.
+        rated: ratings of the video.
     """
     free = list(segments)
     for rating in rated:
@@ -293,7 +314,14 @@ def _utterance(
 
 
 def _splits(folds: Mapping[str, Sequence[str]], utterances: Sequence[Utterance]) -> dict[str, Split]:
-    """Return the split `standard`, made from the SDK's folds. Videos outside the folds are in no subset."""
+    """Return the split `standard`, made from the folds of the CMU-MultimodalSDK.
+
+    Videos that are in no fold are in no subset. Without folds, or with an empty subset, there is no split.
+
+    Args:
+        folds: train, dev or test -> ids of its videos.
+        utterances: the utterances of the manifest.
+    """
     inside = {video for videos in folds.values() for video in videos}
     groups = {u.id: u.dialogue for u in utterances if u.dialogue in inside}
     return usable_splits({"standard": split_by_groups(groups, folds["dev"], folds["test"])}) if groups else {}

@@ -1,4 +1,7 @@
-"""Parse the file names of RAVDESS: seven fields of two digits, `MM-VV-EE-II-SS-RR-AA`, explained in FIELDS."""
+"""Parse the file names of RAVDESS: seven fields of two digits each, such as `01-01-03-01-01-01-01.mp4`.
+
+The fields are medium, channel (speech or song), emotion, intensity, statement, repetition and actor.
+"""
 
 import re
 from collections import defaultdict
@@ -49,7 +52,14 @@ NO_SONG: Final = "18"
 
 @dataclass(frozen=True)
 class Performance:
-    """One performance of an actor: the fields of its name, and a dict from medium to the path of its media file."""
+    """One performance of an actor, which has up to three media files.
+
+    Attributes:
+        id: the file name without suffix and without the first field (the medium).
+        channel: `speech` or `song`.
+        text: the sentence that the actor speaks or sings.
+        files: medium (01, 02 or 03) -> path of the file.
+    """
 
     id: str
     channel: str
@@ -61,7 +71,7 @@ class Performance:
 
 
 def faults_of(name: str) -> list[str]:
-    """Return descriptions of all rules that a file name (with suffix) violates; empty for a correct name."""
+    """Return messages about what is wrong with a file name (with suffix); an empty list for a RAVDESS name."""
     stem, dot, suffix = name.rpartition(".")
     fields = dict(zip(FIELDS, stem.split("-"), strict=False))
     if not re.fullmatch(r"\d\d(?:-\d\d){6}", stem, re.ASCII):
@@ -85,12 +95,14 @@ def faults_of(name: str) -> list[str]:
 
 
 def find_performances(folder: FolderListing) -> tuple[list[Performance], list[Problem], dict[str, str]]:
-    """Find the performances in a folder.
+    """Find the media files in a folder by their names, and group them into performances.
 
-    Of several files with one name, the one in the folder of its own actor is used, or else the one nearest to the root.
+    Of several files with the same name, the one in the folder of its own actor is used, or else the one nearest to the
+    root.
 
     Returns:
-        The performances by id, problems of the files, and unused copy -> the file used instead.
+        Three values: the performances, sorted by id; problems for the manifest; and a dict from the path of each unused
+        copy to the path of the file that is used instead.
     """
     copies: Copies[tuple[str, str]] = Copies()
     strangers: list[str] = []

@@ -43,15 +43,15 @@ class Switches(Strict):
     """The user's choices for RAVDESS in params.yaml.
 
     Attributes:
-        channel: which performances become utterances: `speech`, `song` or `both`; a note counts the performances left
-            out.
+        channel: which performances become utterances: `speech`, `song` or `both`. A note counts the performances that
+            are left out.
     """
 
     channel: Literal["speech", "song", "both"] = "both"
 
 
 def scan(root: Path, switches: Switches, progress: ScanProgress | None = None) -> Manifest:
-    """Scan RAVDESS, complete or partial, in any arrangement of folders: files are recognised by their names.
+    """Read a complete or partial copy of RAVDESS and return its manifest. Files are found by name in any folder.
 
     Raises:
         CorpusError: the folder holds no RAVDESS file, or all files are Git LFS pointers.
@@ -72,8 +72,8 @@ def scan(root: Path, switches: Switches, progress: ScanProgress | None = None) -
         for file_facts in media_facts.values()
     ):
         raise CorpusError(
-            f"ravdess: all {len(media_facts)} media files in {root} are Git LFS pointers",
-            hint="run `git lfs pull` there",
+            f"ravdess: all {len(media_facts)} media files in {root} are Git LFS pointers, not media",
+            hint="run `git lfs pull` in this folder",
         )
     media = {medium for performance in performances for medium in performance.files}
     utterances = []
@@ -119,10 +119,15 @@ def _audio(performance: Performance, media: Iterable[str]) -> MediaRef | None:
 
 
 def _ref(performance: Performance, wanted: Sequence[str], media: Iterable[str]) -> MediaRef | None:
-    """Return a reference to the first existing file of a performance among the wanted media (01, 02 or 03).
+    """Return a reference to the video or audio file of a performance.
 
-    If none exists, but other performances have such a file, the reference names the absent file. So the file is
-    reported as absent. None if no performance has such a file.
+    If the performance has no wanted file but others have one, the reference gives the path where the file should be.
+    So the file is reported as absent. If no performance has such a file, the result is None.
+
+    Args:
+        performance: the performance.
+        wanted: the media that fit (01, 02 or 03), the best one first.
+        media: all media that occur in the corpus.
     """
     for medium in wanted:
         if medium in performance.files:
@@ -165,7 +170,12 @@ def _of_channels(performances: Sequence[Performance], channel: str) -> list[Prob
 
 
 def _counts(performances: Sequence[Performance], channel: str) -> Iterator[Problem]:
-    """Yield notes on counts that differ from the release, for the requested channels and the present actors."""
+    """Yield notes on numbers of actors, performances and media files that differ from the release.
+
+    Args:
+        performances: the performances that become utterances.
+        channel: which of them the user wants: `speech`, `song` or `both`.
+    """
     for wanted in CHANNELS if channel == "both" else (channel,):
         here = [performance for performance in performances if performance.channel == wanted]
         if not here:
@@ -190,10 +200,10 @@ def _counts(performances: Sequence[Performance], channel: str) -> Iterator[Probl
 
 
 def _splits(utterances: Sequence[Utterance]) -> dict[str, Split]:
-    """Return named splits and five folds; no actor is in two subsets (train, dev, test) of one split.
+    """Return named splits and five folds. In each of them, no actor is in two subsets (train, dev, test).
 
-    The same splits exist once more for speech alone, with `_speech` in their names; without song both are equal. Splits
-    with an empty subset are left out.
+    Every split has a second version with `_speech` in its name, which contains only spoken performances. Splits with an
+    empty subset are left out.
     """
     everything = {u.id: u.speaker for u in utterances}
     speech = {u.id: u.speaker for u in utterances if u.labels["channel"] == "speech"}

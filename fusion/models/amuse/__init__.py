@@ -1,4 +1,4 @@
-"""AMuSE: words, frames and audio segments, mixed by a closed-form rule, with dialogue and speaker context."""
+"""The AMuSE model: fuses words, video frames and audio segments, then adds dialogue and speaker context."""
 
 from fusion.models.amuse.model import ENTRY
 

@@ -15,7 +15,7 @@ Nce = Literal["posterior", "infonce", "printed"]
 def nce(
     positive: Tensor, negatives: Tensor, drawn: Tensor, mean: Tensor, tau: float, form: Nce, M: int
 ) -> Tensor:
-    """Compute the noise-contrastive loss of each of J anchor utterances, [J].
+    """Compute the noise-contrastive loss of each of J anchors, [J].
 
     An anchor is one modality of an utterance. Its positive is another modality of the same utterance; its negatives are
     taken from other utterances.
@@ -75,7 +75,7 @@ def contrastive_loss(
         everyone: number of labelled utterances of the batch, also counting those without any modality.
         most: greatest number of negatives of an utterance.
         tau: temperature.
-        form: form of the loss of one anchor, see `nce`.
+        form: formula of the loss of one anchor (`posterior`, `infonce` or `printed`), see `nce`.
     """
     total = 0 * f[0].sum()  # keeps a graph for `backward` even if there is no pair
     units = [F.normalize(x, dim=1) for x in f]

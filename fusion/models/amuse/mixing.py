@@ -17,8 +17,8 @@ def closed_form(
 ) -> Tensor:
     """Compute the mixing coefficients alpha = clamp(eps |z| (G / |G|) / z, 0, 1) (Eq. 6), [N, d], without gradient.
 
-    z = other - own, and G is the gradient of the head's loss with respect to `own`. Sizes: N utterances, d values of a
-    descriptor, C classes.
+    A coefficient is the share of the other modality in one dimension of the mixed descriptor. z = other - own, and G is
+    the gradient of the head's loss with respect to `own`. Sizes: N utterances, d values of a descriptor, C classes.
 
     Args:
         own: descriptors of the target modality, into which the other one is mixed, [N, d].

@@ -44,7 +44,7 @@ class Descriptors(nn.Module):
 
     Each modality has an encoder. With the switch `man`, it also has a tower, which attends to the other modalities.
 
-    Training stage A trains only this module.
+    The first of the two training stages, stage A, trains only this module.
     """
 
     def __init__(self, widths: Widths, classes: int, config: AmuseConfig) -> None:
@@ -90,7 +90,7 @@ class Descriptors(nn.Module):
             Four values: int [N], the position of each utterance in the flattened batch [B * L] of B dialogues with L
             utterances; bool [N, M], which of M modalities the utterance has; a list with the descriptors [N, d] of each
             modality (d values each; 0 where the modality is absent); a list with the logits [N, C] for C classes of
-            each modality's classifier (head Q_m).
+            each modality's classifier (head Q_m), which is empty if the switch `man` is off.
         """
         places, clips = dense_clips(batch, {r: 1 for roles in self.roles.values() for r in roles})
         lengths = torch.stack(list(clips.lengths.values())).sum(0)

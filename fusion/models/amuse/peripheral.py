@@ -183,7 +183,7 @@ def _mapped(scores: Tensor, linear: Tensor, mask: Tensor) -> Tensor:
 class Towers(nn.Module):
     """The multimodal attention network MAN (section 4.2): a tower and a classifier (head Q_m) for each modality.
 
-    In each layer, a tower adds cross-attention to every other modality (an injection).
+    In each layer of its tower, a modality attends to every other modality by cross-attention (an injection).
 
     Args:
         widths: width d_m of each modality's encoder.
@@ -193,7 +193,7 @@ class Towers(nn.Module):
         heads: attention heads of an injection.
         scale: trainable scaling of the attention scores, see `Injection`.
         steps: for each modality, the greatest number of steps; used by the scaling `fixed_linear`.
-        evolving: attend to the current states of the other towers, instead of the outputs of their encoders.
+        evolving: whether injections take the current states of the other towers, instead of their encoders' outputs.
         dropout: dropout rate of the descriptors.
     """
 
@@ -233,6 +233,9 @@ class Towers(nn.Module):
 
     def forward(self, f: Sequence[Stream]) -> list[Tensor]:
         """Run the towers of all modalities for N utterances.
+
+        Args:
+            f: for each modality, the steps that its encoder returns.
 
         Returns:
             For each modality, the descriptors f_CA [N, width]: means over the steps; 0 where the modality is absent.

@@ -20,8 +20,9 @@ from fusion.models.base import ModelEntry, Widths, in_order
 class Avafn(nn.Module):
     """The model of "Mutual Cross-Attention in Dyadic Fusion Networks for Audio-Video Emotion Recognition".
 
-    Our choice where the paper is silent: an absent modality of an utterance is replaced by the modality's mean over
-    the training data, and the other modality does not attend to it (unless the whole dialogue lacks the modality).
+    Our choice where the paper is silent: if an utterance lacks a modality, the modality's mean over the training data
+    (or 0, see `enter`) takes its place. The other modality does not attend to this utterance, unless the whole dialogue
+    lacks the modality.
     """
 
     def __init__(self, widths: Widths, classes: int, config: AvafnConfig) -> None:
@@ -128,7 +129,7 @@ class Avafn(nn.Module):
     def explains(self) -> bool:
         """Whether this model has the attention weights that a case study shows.
 
-        It needs two modalities with cross-attention, and context attention with one score for each earlier turn.
+        This needs two modalities with cross-attention, and context attention with one score for each earlier turn.
         """
         c = self.config
         attends = c.use_acm and c.use_context_attention and c.context_attention == "scalar_tanh"
@@ -149,8 +150,8 @@ class Avafn(nn.Module):
     def history_weights(self, batch: Batch) -> Tensor:
         """Return the attention weights (Eq. 9b) of the last turn over the context states of all earlier turns.
 
-        For case studies. All dialogues must have the same length, and the model the switch
-        `context_attention: scalar_tanh`. In the backward direction, the last turn is the first one of the dialogue.
+        The weights are for case studies. The model needs the switch `context_attention: scalar_tanh`, and all dialogues
+        of the batch must have the same length. In the backward direction, the last turn is the dialogue's first one.
 
         Returns:
             Weights [R, B, L - 1] for R directions and B dialogues of L turns.
@@ -165,9 +166,10 @@ class Avafn(nn.Module):
         return torch.stack(s).softmax(-1)
 
     def epoch_statistics(self) -> dict[str, float]:
-        """Return the learned weights alpha (audio) and beta (video) of Eq. 7, which every epoch logs.
+        """Return the learned weights of audio (`alpha`) and video (`beta`) in Eq. 7, to log them after every epoch.
 
-        Empty with another `fusion_weight` than `learned_scalar`, or with a single modality.
+        The result is empty without such weights: if `fusion_weight` is not `learned_scalar`, if `use_cam` is off, or
+        with a single modality.
         """
         if self.fuse is None or self.fuse.w is None:
             return {}

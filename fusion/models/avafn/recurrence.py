@@ -49,8 +49,9 @@ class States:
 class Recurrence(nn.Module):
     """The four coupled GRUs of AVAFN (Eq. 8 to 12): context, speaker, listener and emotion.
 
-    Each GRU is a list with one `nn.GRUCell` for each direction of time. Each turn is one step for both directions and
-    all participants. Listener pooling and emotion states do not influence the other states, so they follow at the end.
+    Each GRU is a list with one `nn.GRUCell` for each direction of time. One step computes a turn for both directions
+    and all participants at once. Listener pooling and emotion states do not influence the other states, so they are
+    computed after the last turn.
     """
 
     def __init__(self, width: int, config: AvafnConfig) -> None:

@@ -109,8 +109,8 @@ class Intermediate(nn.Module):
 class Exchange(nn.Module):
     """Exchange stage (Algorithm 8, A13): a stream (modality) is updated by attention to the other stream.
 
-    For audio, A' = A + Attn(V, A), with A and V the steps of audio and video: the stream that is updated gives the
-    queries.
+    By default, the stream that is updated gives the queries. Audio then becomes A' = A + Attn(V, A), with A and V the
+    steps of audio and video.
     """
 
     def __init__(self, width: int, config: AvtcaConfig) -> None:

@@ -27,7 +27,7 @@ class FaceFrames(nn.Module):
     Args:
         literal: build exactly the blocks of Algorithm 10 in the paper, instead of the whole EfficientFace.
         gate: how channel attention c and spatial attention s act on the feature map G. `sigmoid`: sigmoid(c s) G.
-            `raw`: c s alone.
+            `raw`: only c s, without G.
         channel_att: use channel attention; otherwise c is 1.
         spatial_att: use spatial attention; otherwise s is 1.
         lfe: use the local feature extractor; otherwise its features are 0.

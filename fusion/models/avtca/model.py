@@ -180,7 +180,7 @@ class Avtca(nn.Module):
         return {m: self.exchange[m](x[m], valid[m], x[o], valid[o]) for m, o, valid in self._pairs(x, n)}
 
     def _pairs(self, x: dict[str, Tensor], n: dict[str, Tensor]) -> list[tuple[str, str, dict[str, Tensor]]]:
-        """Return a tuple for each modality: its name, the other modality's name, and a dict modality -> mask."""
+        """Pair the modalities for attention: for each, its name, the other one's name, and a dict modality -> mask."""
         valid = {m: length_mask(n[m], x[m].shape[1]) for m in self.modalities}
         return [(m, self._other(m), valid) for m in self.modalities]
 

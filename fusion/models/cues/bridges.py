@@ -81,7 +81,8 @@ class Bridges(nn.Module):
         Args:
             F_ta: text-audio features of N windows, [N, T, width]: T steps.
             ta_mask: bool [N, T]; mask of F_ta.
-            F_m: ViT states of the mel picture, [N, 197, W]; W is the width of the frozen layers.
+            F_m: ViT states of the mel picture, [N, 197, W]: the class token and 196 patches; W is the width of the
+                frozen layers.
             m_mask: bool [N, 197]; mask of F_m.
 
         Returns:

@@ -131,11 +131,11 @@ class CuesConfig(BaseModel):
 
 
 def idle_switches(config: CuesConfig, roles: Collection[str]) -> dict[str, str]:
-    """Return the switches that have no effect with some inputs: name -> reason.
+    """Return the switches that change nothing with the inputs of an experiment: name of the switch -> reason.
 
     Args:
         config: all switches.
-        roles: inputs that have a feature, such as `text` and `audio`, but not `matrix`.
+        roles: names of the model's inputs that have a feature in the experiment, such as `text`, `audio` or `matrix`.
     """
     idle: dict[str, str] = {}
     if "matrix" not in roles:

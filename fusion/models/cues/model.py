@@ -83,7 +83,9 @@ class Cues(nn.Module):
         self.head1 = nn.Linear(width, classes)
 
     def on_epoch_start(self, epoch: int) -> None:
-        """Before the first epoch, load the checkpoints of the frozen layers and the published encoders.
+        """Before the first epoch, load published weights: frozen layers of BERT and ViT, and what the switches name.
+
+        Depending on the switches, these are RoBERTa, WavLM and the encoders of pitch and rhythm.
 
         Raises:
             WeightsError: a checkpoint is missing. The hint names a switch that avoids this checkpoint.
@@ -114,8 +116,8 @@ class Cues(nn.Module):
     def objective(self, batch: Batch, measure: Loss) -> tuple[Tensor, int]:
         """Compute the experiment's loss of a batch, and the number of labels.
 
-        The loss is taken from the averaged logits of the classifiers (heads). With `loss: mean_ce` and two heads, it is
-        the mean of both heads' losses.
+        By default, it is the loss of the mean logits of the classifiers (heads). With `loss: mean_ce` and two heads, it
+        is the mean of the two heads' losses.
         """
         if self.config.loss == "avg_logits" or self.bridges is None:
             return measure(self(batch), batch.labels)
@@ -165,7 +167,7 @@ class Cues(nn.Module):
         """Pool the steps of each of N windows into one vector p_1 (section 4.6), [N, width].
 
         In prediction (EPC), all steps are pooled. In recognition (ERC), only the steps of the last utterance are
-        pooled; if this utterance has no steps, all steps are.
+        pooled, or all steps if this utterance has none.
         """
         mask = x.mask
         if batch.prior_labels is None:
@@ -179,9 +181,9 @@ class Cues(nn.Module):
     def _fused(
         self, text: WindowedSequence | None, speech: WindowedSequence | None
     ) -> tuple[WindowedSequence, WindowedSequence]:
-        """Return two sequences for the first fusion step: the queries (speech) and the keys (text).
+        """Choose the two sequences of the first fusion step: speech as queries, text as keys and values.
 
-        A single modality gives both queries and keys. In a window without speech, text gives both.
+        A single modality serves as both sequences. In a window without speech, text serves as both.
         """
         if text is None or speech is None:
             alone = speech if text is None else text

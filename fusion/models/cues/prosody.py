@@ -1,7 +1,7 @@
 """Prosody encoder of Cues: the pitch and rhythm encoders of a voice conversion network (Eq. 2).
 
 In the paper, these encoders take speech frames as input. In the voice conversion network, the pitch encoder takes 257
-pitch classes and the rhythm encoder 80 mel bands.
+pitch classes and the rhythm encoder 80 mel bands. The switch `prosody_input` chooses between the two.
 
 Source: docs/papers/cues.md, A2.
 """
@@ -143,7 +143,7 @@ class Prosody(nn.Module):
         self.norm = nn.LayerNorm(width)
 
     def load(self) -> None:
-        """Load the weights of the published encoders.
+        """Load the published weights of the voice conversion network into the encoders of pitch and rhythm.
 
         Without `tracks`, the first convolutions are not loaded, because they do not fit h_a.
 
@@ -165,7 +165,7 @@ class Prosody(nn.Module):
         self.load_state_dict({**self.state_dict(), **given})
 
     def codes(self, h: Tensor, lengths: Tensor) -> Tensor:
-        """Encode pitch and rhythm of speech features as codes.
+        """Encode pitch and rhythm of speech features as codes (the outputs of both encoders, concatenated).
 
         Args:
             h: speech features h_a of N windows, [N, T, width]: T frames.
@@ -185,7 +185,7 @@ class Prosody(nn.Module):
         Args:
             pitch: pitch class of each of the T frames of N windows, [N, T].
             bands: mel bands of the same frames, [N, T, 80].
-            lengths: number of speech features h_a of each window, [N].
+            lengths: number of speech frames h_a of each window, [N].
             longest: number of steps of the result, with padding.
 
         Returns:

@@ -39,7 +39,7 @@ class Relations(nn.Module):
         """Compute the score of each word from the relation matrix of its window (section 4.2).
 
         Args:
-            matrix: relation matrices of N windows, each flattened row by row and padded to M values, [N, M].
+            matrix: relation matrices of N windows, each flattened row by row and padded to P values, [N, P].
             words: number of words of each matrix, [N].
             longest: number of words to which the result is padded.
             removed: number of words to leave out at the beginning of each window, [N]; None to leave out no word.
@@ -92,7 +92,7 @@ def mean_word_states(h: Tensor, spans: Tensor) -> Tensor:
     Args:
         h: token states of N windows, [N, T, width]: T tokens.
         spans: three numbers for each of K words, [N, K, 3]: index of the word's first token, index of its last token
-            + 1, and offset of its utterance.
+            + 1, and offset of its utterance (0 for the window's last one, -1 for the one before).
 
     Returns:
         Word states, [N, K, width]; 0 for a word without tokens.

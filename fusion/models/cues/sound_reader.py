@@ -16,7 +16,7 @@ ALWAYS = {"layerdrop": 0.0}  # docs/papers/cues.md does not drop layers
 class SoundReader(nn.Module):
     """WavLM base, trained together with the model.
 
-    It takes one utterance at a time: its group norm runs over time, so padding would change the result.
+    WavLM gets one utterance at a time: its group norm runs over time, so padding in a batch would change the result.
     """
 
     def __init__(self) -> None:

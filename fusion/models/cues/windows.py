@@ -56,7 +56,7 @@ class WindowedSequence:
 
 @dataclass(frozen=True)
 class WindowExtent:
-    """Which utterances each of N windows of utterances holds.
+    """The extent of N windows: which utterances of the dialogue each window holds.
 
     An utterance is named by its offset from the utterance where the window ends: 0 for this one, -1 for the one before.
 
@@ -72,7 +72,7 @@ class WindowExtent:
     oldest: Tensor
 
     def select(self, ranks: Tensor) -> "WindowExtent":
-        """Return the extent of only those windows whose indices are listed in `ranks`."""
+        """Keep only the windows with the indices `ranks`, and return their extent."""
         return WindowExtent(self.offsets, self.held[ranks], self.oldest[ranks])
 
 
@@ -166,7 +166,7 @@ def drop_oldest_words(
     If no word is left in a window, the first remaining token counts as a word.
 
     Args:
-        oldest: for each window, the offset of the oldest utterance to keep, [N].
+        oldest: for each window, the offset of the oldest utterance to keep, [N], as in `WindowExtent`.
         tokens: tokens of the windows.
         words: words of the windows; each word is (first token, last token + 1, offset of its utterance).
 

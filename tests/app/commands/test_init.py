@@ -84,7 +84,7 @@ def test_a_second_paper_joins_and_each_leaves_alone(project: Path, run: Run, tmp
             ("avafn", "avtca", "iemocap"),
             ["paper avafn has no table on iemocap, only on meld", "paper avtca has no"],
         ),
-        (("meld",), ["name a paper and a corpus"]),
+        (("meld",), ["a paper and a corpus are needed"]),
         (("m2fnet", "meld", "--remove"), ["not in the pipeline of meld: m2fnet"]),
         (("m2fnet", "meld", "--root", "nowhere"), ["is not a folder"]),
         (("avtca", "ravdess", "--root", "."), ["ravdess: no file like"]),

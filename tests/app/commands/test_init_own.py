@@ -158,8 +158,8 @@ def test_an_edited_profile_of_the_folder_is_kept(tmp_path: Path, run: Run) -> No
 
 
 BAD: dict[str, tuple[tuple[str, ...], str]] = {
-    "nothing": ((), "nothing to start from"),
-    "both": (("--folder", "{root}", "--from", "mm.pkl"), "--folder and --from were given together"),
+    "nothing": ((), "no corpus was given"),
+    "both": (("--folder", "{root}", "--from", "mm.pkl"), "--folder and --from cannot be given together"),
     "a folder and papers": (("m2fnet", "meld", "--folder", "{root}"), "papers and --folder"),
     "a root of a folder": (("--folder", "{root}", "--root", "{root}"), "leave out --root"),
     "a name of a paper's corpus": (("m2fnet", "meld", "--name", "x"), "leave out --name"),
@@ -236,7 +236,7 @@ def test_two_files_of_one_name_are_two_corpora(run: Run) -> None:
         pickled(Path(folder) / "f.pkl", mmgcn_tuple(turns=turns))
     assert run("init", "--from", "a/f.pkl").code == 0
     ran = run("init", "--from", "b/f.pkl")
-    assert ran.code == 2 and "was made from another file" in ran.err
+    assert ran.code == 2 and "was made from another features file" in ran.err
     assert run("init", "--from", "b/f.pkl", "--name", "g").code == 0
     sizes = [len(read_manifest(Path(f"data/manifests/{name}.jsonl")).utterances) for name in "fg"]
     assert sizes == [36, 48]
@@ -248,5 +248,5 @@ def test_another_folder_of_a_registered_name_is_refused(tmp_path: Path, run: Run
     before = everything()
     for words in ((), ("--name", "talks")):
         ran = run("init", "--folder", b, *words)
-        assert ran.code == 2 and "another folder already" in ran.err and everything() == before
+        assert ran.code == 2 and "already belongs to another folder" in ran.err and everything() == before
     assert run("init", "--folder", b, "--name", "more").code == 0

@@ -264,7 +264,7 @@ def test_unusable_input_is_reported_before_any_training(ercache: Run, what: str)
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
-        ((), "missing: the name of an experiment, or --model and --corpus and --features"),
+        ((), "options to build one are missing: --model, --corpus, --features"),
         (("ex",), "did you mean 'exp'?"),
         (("exp", "--split", "oficial"), "did you mean 'official'?"),
         (("exp", "--features", "word"), "did you mean 'words'?"),

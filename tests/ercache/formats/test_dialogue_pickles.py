@@ -134,7 +134,7 @@ def test_an_error_in_the_last_feature_leaves_no_file_of_the_first(tmp_path: Path
         brought(tmp_path / "f.pkl", "mmgcn", meld(), tmp_path)
     content[5][4] = []
     (tmp_path / "f.pkl").write_bytes(pickle.dumps(tuple(content)))
-    with pytest.raises(UsageError, match="fewer rows than utterances"):
+    with pytest.raises(UsageError, match="fewer rows of the feature"):
         brought(tmp_path / "f.pkl", "mmgcn", meld(), tmp_path)
     assert not (tmp_path / "caches").exists()
 

@@ -90,7 +90,7 @@ def test_csd_uses_the_times_of_the_label_file_if_the_manifest_has_none(tmp_path:
 
 def test_csd_with_words_or_links_to_other_files_is_refused(tmp_path: Path) -> None:
     words = csd(tmp_path / "w.csd", "words", {"vid": (np.array([[b"sp"]]), [(0, 1)])})
-    with pytest.raises(UsageError, match="texts, not features"):
+    with pytest.raises(UsageError, match="texts, not feature vectors"):
         brought(words, "csd", mosei(), tmp_path)
     linked = csd(tmp_path / "l.csd", "COVAREP", {"vid": (np.ones((1, 1)), [(0, 1)])})
     with h5py.File(linked, "a") as file:

@@ -114,9 +114,9 @@ def repeated(path: Path, column: pa.Array) -> Path:
 
 BOMBS: dict[str, tuple[Callable[[Path], Path], str]] = {
     "lhotse of zeros that nobody wrote": (
-        lambda f: cuts(f, "unwritten", lambda h: h.create_dataset("x", HUGE, "f8")), "never written"),
+        lambda f: cuts(f, "unwritten", lambda h: h.create_dataset("x", HUGE, "f8")), "no values of"),
     "lhotse of chunks that nobody wrote": (
-        lambda f: cuts(f, "chunks", lambda h: h.create_dataset("x", HUGE, "f8", chunks=(1000, 1000))), "never written"),
+        lambda f: cuts(f, "chunks", lambda h: h.create_dataset("x", HUGE, "f8", chunks=(1000, 1000))), "no values of"),
     "lhotse of some chunks": (
         lambda f: cuts(f, "some", lambda h: h.create_dataset("x", HUGE, "f8", chunks=(10, 1000)).__setitem__(
             slice(0, 10), 1.0)), "more than the file can hold"),
@@ -127,11 +127,11 @@ BOMBS: dict[str, tuple[Callable[[Path], Path], str]] = {
         lambda f: cuts(f, "chunk", lambda h: h.create_dataset(
             "x", (5, 2), "f8", maxshape=(None, 2), chunks=(20_000_000, 2), compression="gzip").__setitem__(0, 1.0)),
         "more than the file can hold"),
-    "lhotse of a chunk that is a bomb": (lambda f: cuts(f, "bomb", chunk_bomb), "unpacks to more bytes than a chunk"),
-    "lhotse packed twice": (lambda f: cuts(f, "twice", twice_packed), "unsupported filters"),
+    "lhotse of a chunk that is a bomb": (lambda f: cuts(f, "bomb", chunk_bomb), "larger than its stated size"),
+    "lhotse packed twice": (lambda f: cuts(f, "twice", twice_packed), "filters (compression)"),
     "lhotse of long texts": (
         lambda f: cuts(f, "texts", lambda h: h.create_dataset("x", (10**6,), "S1000")), "not numbers"),
-    "csd of zeros that nobody wrote": (lambda f: csd_unwritten(f / "csd-a.csd"), "never written"),
+    "csd of zeros that nobody wrote": (lambda f: csd_unwritten(f / "csd-a.csd"), "no values of"),
     "csd of intervals that nobody wrote": (lambda f: csd_of_intervals(f / "csd-b.csd"), "more than the file can hold"),
     "npz of long texts": (
         lambda f: exported(f / "npz-a.npz", lambda a: a.update({"pooled/values": np.full(20_000, "x" * 1000)}), True),
@@ -233,5 +233,5 @@ def test_a_cache_file_with_unwritten_data_counts_as_damaged(tmp_path: Path, name
         kind, tail = file[name].dtype, file[name].shape[1:]
         del file[name]
         file.create_dataset(name, (10**8, *tail), kind)
-    with pytest.raises(CacheError, match=r"more than the file holds|its shape does not fit"):
+    with pytest.raises(CacheError, match=r"the file holds fewer values|its shape does not fit"):
         CacheFile(path)

@@ -164,7 +164,7 @@ def test_a_row_of_texts_is_refused_before_it_becomes_an_array(
     content = list(meld_tuple(meld(), "mmgcn"))
     change(content)
     (tmp_path / "f.pkl").write_bytes(pickle.dumps(tuple(content)))
-    with pytest.raises(UsageError, match="values are not features"):
+    with pytest.raises(UsageError, match="cannot be features"):
         brought(tmp_path / "f.pkl", "mmgcn", meld(), tmp_path)
 
 

@@ -125,7 +125,7 @@ def test_rows_of_other_times_belong_to_no_utterance(tmp_path: Path) -> None:
     [
         (lambda mode: mode.pop("id"), "MulT's layout.*it has no `id`"),
         (lambda mode: mode.update(id=np.array([["vid", "a", "b"]])), "not seconds; MulT's layout"),
-        (lambda mode: mode.update(audio=mode["audio"][:0]), "for 1 ids"),
+        (lambda mode: mode.update(audio=mode["audio"][:0]), "but there are 1 ids"),
     ],
 )
 def test_a_file_that_is_not_quite_the_layout_of_mult_is_refused(
@@ -146,7 +146,7 @@ def test_two_rows_for_one_utterance_are_refused(tmp_path: Path) -> None:
         for key in mode:
             mode[key] = np.concatenate([mode[key], mode[key]])
 
-    with pytest.raises(UsageError, match="two rows belong to vid_1"):
+    with pytest.raises(UsageError, match="two rows belong to utterance vid_1"):
         brought(mult(tmp_path, twice), "mult", mosei(), tmp_path)
 
 

@@ -154,10 +154,10 @@ def test_a_dialogue_pickle_with_such_names_is_read_if_its_dialogues_agree(tmp_pa
     ("write", "told"),
     [
         (lambda f: pickled(f, [1, 2]), "a list"),
-        (lambda f: pickled(f, {"train_dia0_utt0": "text"}), "str values are not features"),
+        (lambda f: pickled(f, {"train_dia0_utt0": "text"}), "values of type str cannot be features"),
         (
             lambda f: pickled(f, {"ids": ["train_dia0_utt0"], "labels": [1]}),
-            "no array with a vector for each",
+            "no array with one vector per id",
         ),
         (lambda f: pickled(f, {"ids": 3, "features": [[1.0]]}), "not a list of names"),
         (
@@ -165,12 +165,12 @@ def test_a_dialogue_pickle_with_such_names_is_read_if_its_dialogues_agree(tmp_pa
             "two rows belong to",
         ),
         (lambda f: npz_by_id(f, {"names_of_all": np.array(["a"]), "x": np.ones((1, 2))}), "no array of ids"),
-        (lambda f: _text(f / "t.csv", "a,b\n1,2\n"), "no column of ids"),
+        (lambda f: _text(f / "t.csv", "a,b\n1,2\n"), "no column of utterance ids"),
         (lambda f: _text(f / "t.csv", "id,b\ntrain_dia0_utt0\n"), "not readable as csv"),
         (lambda f: _text(f / "t.csv", "id,b\ntrain_dia0_utt0,c\n"), "no column of numbers"),
-        (lambda f: _text(f / "t.csv", ""), "no column of ids|not readable"),
+        (lambda f: _text(f / "t.csv", ""), "no column of utterance ids|not readable"),
         (lambda f: _text(f / "t.parquet", "id"), "not readable as Parquet"),
-        (lambda f: _text(f / "t.txt", "id"), "not a known type of table: .txt"),
+        (lambda f: _text(f / "t.txt", "id"), "this type of table is not supported: .txt"),
     ],
 )
 def test_files_that_are_no_tables_are_refused(

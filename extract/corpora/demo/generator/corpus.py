@@ -1,4 +1,4 @@
-"""Generate a complete demo corpus: plan the story, make the clips in several processes, write the tables."""
+"""Generate a complete demo corpus: plan its dialogues, make the clips in several processes, write the csv tables."""
 
 import signal
 from collections.abc import Callable
@@ -31,7 +31,7 @@ _MAX_WORKERS = 8
 
 @dataclass(frozen=True)
 class DemoSummary:
-    """What was generated: directory of the corpus, number of utterances, seconds of media, and size in bytes."""
+    """Facts about a generated demo corpus: directory, number of utterances, seconds of clips, and size in bytes."""
 
     dir: Path
     utterances: int
@@ -52,7 +52,11 @@ class _Task:
 
 
 def plan(directory: Path, seed: int, size: Size) -> tuple[list[_Task], list[Broken]]:
-    """Plan a demo corpus. Return two lists: all its clips in order, and the clips that will be deliberately broken."""
+    """Plan a demo corpus: what is said and shown in each clip, and which clips will be broken deliberately.
+
+    Returns:
+        Two lists: all clips in order, and the broken clips.
+    """
     story = write_story(seed, size)
     broken = choose_broken(seed, size, story)
     spoiled = {(b.part, b.dialogue, b.utterance): b for b in broken}
@@ -89,7 +93,7 @@ def _work(task: _Task) -> float:
 
 
 def make_clip(task: _Task, speaker: SpeechProcess) -> float:
-    """Generate one clip unless its file exists already; return its duration in seconds."""
+    """Generate the file of a clip, unless it exists already, and return the duration of the clip in seconds."""
     line = task.line
     name = f"{task.seed}/{task.part}/{line.dialogue}/{line.utterance}"
     voice = CAST[line.speaker].voice
@@ -143,7 +147,7 @@ def generate(
         workers: number of processes; None for one per core, at most 8. It does not change any byte.
 
     Raises:
-        UsageError: the directory contains other files.
+        UsageError: the directory contains other files, or a demo corpus of another seed, size or generator version.
     """
     directory = Path(directory)
     note = layout.read_note(directory, seed, size)

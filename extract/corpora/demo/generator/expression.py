@@ -164,7 +164,7 @@ def _normal(rng: Random, deviation: float) -> float:
 
 
 def expression_of(emotion: int, rng: Random) -> Expression:
-    """Return a facial expression that shows an emotion (index), with small random differences."""
+    """Return a facial expression that shows an emotion, which is given by its index, with small random differences."""
     base = EXPRESSIONS[EMOTIONS[emotion]]
     changes = {name: getattr(base, name) + _normal(rng, deviation) for name, deviation in _JITTER.items()}
     changes["mouth_open"] = max(0.0, changes["mouth_open"]) if base.mouth_open else 0.0
@@ -172,7 +172,7 @@ def expression_of(emotion: int, rng: Random) -> Expression:
 
 
 def blend(a: Expression, b: Expression, share: float) -> Expression:
-    """Return a mixture of two expressions: `a` for share 0, `b` for share 1."""
+    """Return an expression between `a` (for share 0) and `b` (for share 1): each value is interpolated linearly."""
     values = {
         f.name: (1 - share) * getattr(a, f.name) + share * getattr(b, f.name) for f in fields(Expression)
     }

@@ -18,7 +18,7 @@ MOUTH_Y = 0.72
 
 
 def draw_face(head: Head, expression: Expression, voice: float = 0.0, blink: float = 0.0) -> Image.Image:
-    """Return an RGB picture of the head with its features, in the size of `head.picture`.
+    """Return an RGB picture of a head with eyes, brows, nose and mouth, in the size of `head.picture`.
 
     Args:
         head: the head, already turned.

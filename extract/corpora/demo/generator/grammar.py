@@ -1,4 +1,4 @@
-"""Generate the transcripts of the demo corpus: sentences that show a given emotion, each used only once."""
+"""Generate the transcripts of the demo corpus: different sentences that show a given emotion."""
 
 import re
 from itertools import product
@@ -18,7 +18,7 @@ def _fill(pattern: str, words: tuple[str, ...]) -> str:
 
 
 def expansions(pattern: str) -> list[str]:
-    """Return every sentence that results from a sentence pattern when its slots are filled in all possible ways."""
+    """Return all sentences of a sentence pattern: each `{slot}` is filled with each of its entries in `SLOTS`."""
     return [_fill(pattern, words) for words in product(*(SLOTS[name] for name in _SLOT.findall(pattern)))]
 
 
@@ -28,7 +28,7 @@ def sentences(emotion: Emotion) -> list[str]:
 
 
 class Author:
-    """Chooses sentences for utterances. All patterns are used equally often.
+    """Chooses random sentences for the demo corpus.
 
     A sentence is repeated only after all sentences of its emotion have been used.
     """

@@ -40,9 +40,15 @@ _SENTIMENT: Final = {"neutral": "neutral", "joy": "positive"}
 
 @dataclass(frozen=True)
 class DemoNote:
-    """Content of `demo.json`.
+    """Content of `demo.json`, which describes a demo corpus and says whether it is complete.
 
-    The file is first written with `complete` false, and with true when the corpus is finished.
+    The file is written twice: at the start with `complete` false, and at the end with `complete` true.
+
+    Attributes:
+        seed, size, version: what the corpus was generated from: random seed, `tiny` or `full`, generator version.
+        utterances: number of utterances.
+        seconds: duration of all clips together.
+        broken: the deliberately broken clips, each with its id, kind and description.
     """
 
     seed: int
@@ -55,31 +61,31 @@ class DemoNote:
 
 
 def csv_path(directory: Path, part: Part) -> Path:
-    """Return the path of the csv table of a split part (train, dev, test)."""
+    """Return the path of the csv table of a subset (train, dev or test), for example `train_sent_emo.csv`."""
     return directory / f"{part}_sent_emo.csv"
 
 
 def clip_path(directory: Path, part: Part, dialogue: int, utterance: int) -> Path:
-    """Return the path of an utterance's video clip."""
+    """Return the path of an utterance's video clip in MELD's folders, for example `train_splits/dia0_utt3.mp4`."""
     return directory / FOLDERS[part] / f"dia{dialogue}_utt{utterance}.mp4"
 
 
 def broken_notes(broken: Sequence[Broken]) -> list[dict[str, str]]:
-    """Return the entries of `demo.json` for the deliberately broken clips."""
+    """Return the list `broken` of `demo.json`: a dict with id, kind and description for each broken clip."""
     return [
         {"id": f"{b.part}_dia{b.dialogue}_utt{b.utterance}", "kind": b.kind, "how": b.how} for b in broken
     ]
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a text file completely or not at all."""
+    """Write a text file under a temporary name and rename it at the end, so that it is never incomplete."""
     temporary = path.with_name(path.name + ".part")
     temporary.write_bytes(text.encode())
     os.replace(temporary, path)
 
 
 def write_note(directory: Path, note: DemoNote) -> None:
-    """Write `demo.json`."""
+    """Write the description of a demo corpus to `demo.json` in its directory."""
     write_text(directory / NOTE, json.dumps(asdict(note), indent=2, sort_keys=True) + "\n")
 
 
@@ -87,12 +93,13 @@ def read_note(directory: Path, seed: int, size: Size) -> DemoNote | None:
     """Return the content of `demo.json` in the directory; None if the directory is absent or empty.
 
     Raises:
-        UsageError: the directory contains anything but a demo corpus of this seed, size and version.
+        UsageError: the path is a file, or the directory holds other files or a demo corpus of another seed, size or
+            generator version.
     """
     if not directory.exists() or (directory.is_dir() and not any(directory.iterdir())):
         return None
     if not directory.is_dir():
-        raise UsageError(f"demo: {directory} is a file", hint="give the path of a directory")
+        raise UsageError(f"demo: {directory} is a file", hint="give the path of a new or empty directory")
     try:
         found: dict[str, Any] = json.loads((directory / NOTE).read_bytes())
         note = DemoNote(**found)
@@ -105,7 +112,7 @@ def read_note(directory: Path, seed: int, size: Size) -> DemoNote | None:
         raise UsageError(
             f"demo: {directory} holds a demo corpus of seed {note.seed}, size {note.size}, generator version "
             f"{note.version}; requested: seed {seed}, size {size}, version {VERSION}",
-            hint="give another directory, or remove this one",
+            hint="give another directory, or delete this one to generate the corpus anew",
         )
     return note
 
@@ -124,12 +131,12 @@ def _sentiment(emotion: str, rng: Random) -> str:
 def table(
     part: Part, seed: int, lines: Sequence[StoryLine], texts: Sequence[str], durations: Sequence[float]
 ) -> str:
-    """Return the text of the csv table of a split part (train, dev, test).
+    """Return the text of the csv table of a subset, in MELD's format.
 
     Args:
-        part: name of the split part.
+        part: the subset: train, dev or test.
         seed: seed of the corpus.
-        lines: all utterances of the part in order.
+        lines: all utterances of the subset in order.
         texts: transcripts of these utterances.
         durations: durations of their clips, seconds.
     """
@@ -151,7 +158,7 @@ def table(
 
 
 def readme(seed: int, size: Size, broken: Sequence[Broken]) -> str:
-    """Return the text of the demo corpus' `README.txt`."""
+    """Return the text of the demo corpus' `README.txt`: how it was made, and which clips are broken deliberately."""
     spoiled = "; ".join(f"{FOLDERS[b.part]}/dia{b.dialogue}_utt{b.utterance}.mp4 ({b.how})" for b in broken)
     return (
         f"This conversation corpus was made by `ercache demo` (seed {seed}, size {size}, generator version "

@@ -24,6 +24,8 @@ class Head:
         picture: RGB, `FINE` times larger than the final size.
         mask: opacity of each pixel of `picture`.
         unit: half the face width in pixels of `picture`.
+        look: appearance of the person.
+        yaw, pitch: how far the head is turned to the right of the picture and downwards, degrees.
     """
 
     picture: Image.Image
@@ -35,14 +37,23 @@ class Head:
 
 
 def to_pixels(unit: float) -> Callable[[float, float], Point]:
-    """Return a function from face coordinates (multiples of half the face width) to pixels of a head picture."""
+    """Return a function that turns face coordinates into pixels of a head picture.
+
+    Args:
+        unit: half the face width in pixels; face coordinates are multiples of it.
+    """
     return lambda x, y: ((x - LEFT) * unit, (y - TOP) * unit)
 
 
 def project(x: float, y: float, yaw: float, pitch: float) -> Point:
-    """Return where a point of the face is after the head has been turned (degrees).
+    """Return the position (x, y) of a point of the face after the head has been turned.
 
     The face is treated as an ellipsoid.
+
+    Args:
+        x, y: position of the point when the head looks straight ahead, in multiples of half the face width.
+        yaw: rotation to the right of the picture, degrees.
+        pitch: rotation downwards, degrees.
     """
     depth = max(0.0, 1.1 - 0.8 * x * x - (y / 1.6) ** 2) ** 0.5
     a, b = yaw * pi / 180, pitch * pi / 180
@@ -50,7 +61,7 @@ def project(x: float, y: float, yaw: float, pitch: float) -> Point:
 
 
 def shade(colour: Colour, factor: float) -> Colour:
-    """Return a colour multiplied by a factor: darker below 1, lighter above 1."""
+    """Return a colour multiplied by a factor. A factor below 1 gives a darker colour, above 1 a lighter one."""
     r, g, b = (max(0, min(255, round(c * factor))) for c in colour)
     return r, g, b
 

@@ -66,7 +66,7 @@ def room(rng: Random) -> Image.Image:
 
 
 def seats(rng: Random, people: int) -> list[Seat]:
-    """Return positions for the speaker (first) and the listeners."""
+    """Return random positions for one to three people in the picture: first the speaker, then the listeners."""
     sway = rng.random() - 0.5
     if people == 1:
         return [Seat(160 + 40 * sway, 116, SPEAKER_UNIT)]
@@ -112,7 +112,16 @@ def _put_head(
     dx: float,
     dy: float,
 ) -> None:
-    """Paste a head into a picture (at twice the final size), rotated about the neck."""
+    """Paste a head into a picture that has twice the final size.
+
+    Args:
+        picture: the picture; it is changed.
+        face: RGB picture of the head with its face.
+        mask: opacity of each pixel of `face`.
+        seat: position of the person.
+        e: expression; its `roll` rotates the head about the neck, its `nearer` enlarges it.
+        dx, dy: small movement of the head, in pixels of the final picture.
+    """
     scale = 1 + e.nearer
     a = radians(e.roll)
     px, py = -LEFT * seat.unit * _DOUBLE, (1.2 - TOP) * seat.unit * _DOUBLE  # the neck, in the head picture
@@ -130,7 +139,14 @@ def _put_head(
 
 
 def _stage(background: Image.Image, people: tuple[int, ...], places: list[Seat], rng: Random) -> Image.Image:
-    """Return a picture of room, listeners and the speaker's body, at twice the final size."""
+    """Return a picture of everything but the speaker's head (room, listeners, speaker's body), at twice the final size.
+
+    Args:
+        background: the empty room.
+        people: people in the scene (indices in CAST), the speaker first.
+        places: position of each person.
+        rng: draws the listeners' expressions.
+    """
     stage = background.resize((WIDTH * _DOUBLE, HEIGHT * _DOUBLE), Image.Resampling.BILINEAR)
     for person, seat in reversed(list(zip(people[1:], places[1:], strict=True))):
         toward = 9.0 if seat.x < places[0].x else -9.0
@@ -159,7 +175,7 @@ def frames(
         people: people in the scene (indices), the speaker first; empty for an empty room.
         emotion: emotion that the speaker's face shows (index).
         loudness: loudness of the speech at each frame, 0 to 1, [T] for T frames.
-        rng: draws positions and small movements.
+        rng: random numbers for positions and small movements.
     """
     places = seats(rng, len(people)) if people else []
     stage = _stage(background, people, places, rng)
@@ -180,9 +196,16 @@ def frames(
 
 
 def _moment(target: Expression, i: int, count: int, phase: float, voice: float) -> Expression:
-    """Return the speaker's expression at frame `i`.
+    """Return the speaker's expression at one frame of a clip.
 
     The expression builds up quickly, sways a little, and is livelier when the voice is loud.
+
+    Args:
+        target: the full expression of the emotion.
+        i: index of the frame.
+        count: number of frames of the clip.
+        phase: random phase of the small movements, radians.
+        voice: loudness of the speech at this frame, 0 to 1.
     """
     onset = min(1.0, 0.55 + 0.15 * i)
     fade = min(1.0, 0.75 + 0.1 * (count - 1 - i))
@@ -203,7 +226,15 @@ def _compose(
     dx: float,
     dy: float,
 ) -> Image.Image:
-    """Return a frame: the speaker's head on the background. Only the moving part is drawn at twice the final size."""
+    """Return a finished frame: the speaker's head pasted onto the picture without it.
+
+    To save time, only the region around the head is drawn at twice the final size and then reduced.
+
+    Args:
+        stage: everything but the speaker's head, at twice the final size.
+        still: the same picture in the final size.
+        face, mask, seat, e, dx, dy: the head and its position, as in `_put_head`.
+    """
     left = max(0, int(seat.x + (LEFT - 0.4) * seat.unit))
     right = min(WIDTH, int(seat.x + (RIGHT + 0.4) * seat.unit))
     top = max(0, int(seat.y + (TOP - 0.4) * seat.unit))

@@ -18,7 +18,7 @@ _CALLBACK = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctype
 
 
 class Espeak:
-    """The loaded espeak-ng library. Each instance is used for one text only, because espeak-ng keeps state."""
+    """The loaded espeak-ng library. Use an instance for one text only: a text changes the sound of the next one."""
 
     def __init__(self) -> None:
         import espeakng_loader
@@ -38,7 +38,7 @@ class Espeak:
         return 0
 
     def speak(self, request: dict[str, Any]) -> bytes:
-        """Return the synthesised speech of one request as 16-bit little-endian mono samples."""
+        """Return the speech of one request (text, voice, rate, pitch, range) as 16-bit little-endian mono samples."""
         # Breath noise comes from two generators; espeak-ng seeds its own from the clock.
         self._library.espeak_ng_SetRandSeed(ctypes.c_long(0))
         ctypes.CDLL(None).srand(0)
@@ -70,10 +70,10 @@ def _answer(espeak: Espeak, line: bytes) -> bytes:
 
 
 def main() -> None:
-    """Answer requests until stdin is closed.
+    """Read speech requests from stdin and write the samples to stdout, until stdin is closed.
 
-    espeak-ng keeps noise and intonation state between utterances, even when it is restarted. So each request is spoken
-    in a forked process with an unused copy of the library, and its samples depend on nothing else.
+    In espeak-ng, earlier utterances change the noise and intonation of later ones, even after a restart. So each
+    request is spoken in a forked process with an unused copy of the library, and equal requests give equal samples.
     """
     espeak = Espeak()
     for line in sys.stdin.buffer:

@@ -1,4 +1,4 @@
-"""The hidden story of the demo corpus: who speaks when, the true emotion, and the emotion each modality shows."""
+"""Draw the dialogues of the demo corpus: who speaks, the true emotion, and the emotion that each modality shows."""
 
 from collections import Counter
 from dataclasses import dataclass
@@ -50,7 +50,15 @@ BROKEN: Final[dict[Size, tuple[tuple[Part, Breakage, str], ...]]] = {
 
 @dataclass(frozen=True)
 class StoryLine:
-    """One utterance of the story. Emotions and speakers are stored as indices."""
+    """One utterance of the demo corpus before its text, sound and pictures are made.
+
+    Attributes:
+        dialogue, utterance: number of the dialogue, and of the utterance in it.
+        speaker: index of the speaker.
+        people: indices of all people in the scene.
+        emotion: index of the true emotion.
+        shown: modality (text, speech, face) -> index of the emotion that it shows.
+    """
 
     dialogue: int
     utterance: int
@@ -62,7 +70,14 @@ class StoryLine:
 
 @dataclass(frozen=True)
 class Broken:
-    """A clip that is deliberately broken, to show how ercache reports defective files."""
+    """A clip that is deliberately broken, to show how ercache reports defective files.
+
+    Attributes:
+        part: train, dev or test.
+        dialogue, utterance: number of the dialogue, and of the utterance in it.
+        kind: `no_face`, `silent` or `truncated`.
+        how: description of the defect, for `demo.json`.
+    """
 
     part: Part
     dialogue: int
@@ -72,7 +87,10 @@ class Broken:
 
 
 def tell_dialogue(seed: int, part: str, dialogue: int, length: int) -> list[StoryLine]:
-    """Return the utterances of one dialogue. The same arguments give the same utterances on every machine."""
+    """Draw the utterances of one dialogue: speakers, true emotions and the emotions that the modalities show.
+
+    The same arguments give the same utterances on every machine.
+    """
     rng = Random(f"story/{seed}/{part}/{dialogue}")
     count = draw(rng, _PEOPLE_WEIGHTS) + 1
     cast = list(range(CAST_SIZE))
@@ -99,7 +117,10 @@ def _next_speaker(rng: Random, people: tuple[int, ...], before: StoryLine | None
 
 
 def lengths(seed: int, part: Part, size: Size) -> list[int]:
-    """Return the number of utterances of each dialogue. The numbers vary, but their sum is fixed in `SHAPES`."""
+    """Draw the number of utterances of each dialogue in a subset (train, dev or test).
+
+    `SHAPES` fixes the number of dialogues and the sum of their utterances.
+    """
     dialogues, total = SHAPES[size][part]
     rng = Random(f"lengths/{seed}/{part}/{size}")
     result = [total // dialogues + (1 if i < total % dialogues else 0) for i in range(dialogues)]
@@ -112,10 +133,10 @@ def lengths(seed: int, part: Part, size: Size) -> list[int]:
 
 
 def write_story(seed: int, size: Size) -> dict[Part, list[StoryLine]]:
-    """Return all utterances of a corpus by split part (train, dev, test).
+    """Draw all utterances of a demo corpus. Return a dict from subset (train, dev, test) to its utterances.
 
-    A tiny corpus is drawn again until its training part contains every emotion, because a class without an example
-    cannot be trained. A full corpus is so large that it contains all emotions.
+    The corpus is drawn again until its training subset contains every emotion, because a class without an example
+    cannot be trained. This matters only for a tiny corpus.
     """
     for attempt in range(100_000):
         name = f"{size}-{attempt}" if attempt else size
@@ -134,7 +155,10 @@ def write_story(seed: int, size: Size) -> dict[Part, list[StoryLine]]:
 
 
 def choose_broken(seed: int, size: Size, story: dict[Part, list[StoryLine]]) -> list[Broken]:
-    """Choose the clips to break: in different dialogues if possible, and never the last intact clip of an emotion."""
+    """Choose at random the clips that are broken deliberately.
+
+    They are in different dialogues if possible. No subset loses its last intact clip of an emotion.
+    """
     chosen: list[Broken] = []
     for part, kind, how in BROKEN[size]:
         rng = Random(f"broken/{seed}/{size}/{part}/{kind}")

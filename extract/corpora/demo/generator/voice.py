@@ -25,7 +25,15 @@ _MIN_SECONDS: Final = 1.04  # seconds
 
 @dataclass(frozen=True)
 class SpeakingStyle:
-    """A way of speaking: words per minute, pitch relative to the resting pitch, pitch range (0-99), level in dBFS."""
+    """How the voice of the speech synthesiser shows an emotion.
+
+    Attributes:
+        rate: words per minute.
+        pitch: difference from the person's resting pitch.
+        range: pitch range, 0 to 99.
+        level: loudness of the voiced sections in dBFS.
+        tremble: how much the loudness trembles, 0 to 1.
+    """
 
     rate: int
     pitch: int
@@ -46,7 +54,7 @@ SPEAKING_STYLES: Final[dict[Emotion, SpeakingStyle]] = {
 
 
 class SpeechProcess:
-    """A running process that synthesises speech. Use it as a context manager."""
+    """Runs `speech_worker.py` in a separate process and asks it for speech. Use it as a context manager."""
 
     def __init__(self) -> None:
         script = Path(__file__).with_name("speech_worker.py")
@@ -68,7 +76,7 @@ class SpeechProcess:
         self.close()
 
     def close(self) -> None:
-        """End the speech process."""
+        """Close the pipes to the speech process and wait until it has ended."""
         for pipe in (self._process.stdin, self._process.stdout, self._process.stderr):
             if pipe is not None:
                 pipe.close()
@@ -80,7 +88,19 @@ class SpeechProcess:
         return pipe
 
     def say(self, text: str, voice: str, rate: int, pitch: int, range_: int) -> NDArray[np.float64]:
-        """Return a text as spoken by espeak-ng: samples in [-1, 1] at `SAMPLE_RATE`."""
+        """Let espeak-ng speak a text and return the sound: samples in [-1, 1] at `SAMPLE_RATE`.
+
+        Args:
+            text: what is said.
+            voice: name of the espeak-ng voice.
+            rate: words per minute.
+            pitch: pitch, 0 to 99.
+            range_: pitch range, 0 to 99.
+
+        Raises:
+            UsageError: the speech process ended, for example because a package is missing.
+            WorkError: espeak-ng cannot speak the text, or has another sample rate.
+        """
         request = {"text": text, "voice": voice, "rate": rate, "pitch": pitch, "range": range_}
         stdin, stdout = self._pipe(self._process.stdin), self._pipe(self._process.stdout)
         try:
@@ -113,9 +133,16 @@ class SpeechProcess:
 def perform(
     speaker: SpeechProcess, text: str, voice: Voice, emotion: int, rng: Random
 ) -> NDArray[np.float64]:
-    """Return the sound of an utterance that shows an emotion (index): samples in [-1, 1].
+    """Return the sound of an utterance that is spoken with an emotion: samples in [-1, 1].
 
     Silence is added so that the sound is as long as a whole number of video frames.
+
+    Args:
+        speaker: the running speech process.
+        text: what is said.
+        voice: voice of the person.
+        emotion: index of the emotion that the voice shows.
+        rng: random numbers for small differences in the way of speaking.
     """
     manner = SPEAKING_STYLES[EMOTIONS[emotion]]
     rate = round(manner.rate * (0.95 + 0.1 * rng.random()))
@@ -130,9 +157,9 @@ def perform(
 
 
 def set_level(samples: NDArray[np.float64], level: float) -> NDArray[np.float64]:
-    """Scale samples so that the voiced sections have the given level in dBFS.
+    """Scale samples so that the voiced sections get a given loudness, `level` in dBFS.
 
-    Peaks are rounded off instead of clipped.
+    Peaks are compressed smoothly (tanh) and not cut off.
     """
     voiced = samples[np.abs(samples) > 0.02]
     loudness = float(np.sqrt(np.mean(voiced**2))) if len(voiced) else 1.0
@@ -149,7 +176,7 @@ def pad_to_frames(samples: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def loudness(samples: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the relative loudness of the sound, 0 to 1, at each of the clip's T video frames, [T]."""
+    """Return the loudness of a clip's sound at each of its T video frames, [T], from 0 (silence) to 1 (loud)."""
     energy = np.sqrt(np.mean(samples.reshape(-1, SAMPLES_PER_FRAME) ** 2, axis=1))
     peak = float(energy.max())
     return np.asarray(np.clip(energy / (0.85 * peak), 0, 1)) if peak > 0 else energy

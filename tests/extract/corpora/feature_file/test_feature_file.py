@@ -138,15 +138,15 @@ class Hostile:
 @pytest.mark.parametrize(
     ("value", "said"),
     [
-        (spoilt(3, {}), "fewer rows than utterances"),
+        (spoilt(3, {}), "fewer rows of the feature"),
         (
             spoilt(2, {f"talk{d:02}": ["joy"] * 4 for d in range(12)}),
-            "does not hold what its layout promises",
+            "the content does not fit the file's format",
         ),
         (spoilt(2, {f"talk{d:02}": [10**9] * 4 for d in range(12)}), "is no number of a class"),
         (spoilt(0, {}), "names no utterance"),
-        (spoilt(6, 3), "no corpus in it, but a tuple of 9"),
-        ({"a": np.ones(3)}, "no corpus in it, but a dict of 1"),
+        (spoilt(6, 3), "the pickle holds a tuple of 9"),
+        ({"a": np.ones(3)}, "the pickle holds a dict of 1"),
         ([1, 2, 3], "MMGCN"),
         (spoilt(3, Hostile()), "posix.system"),
     ],
