@@ -165,11 +165,10 @@ def nms(boxes: "Tensor", scores: "Tensor", owner: "Tensor", overlap: float) -> "
     Returns:
         Indices of the kept boxes, the highest score first.
     """
-    from torchvision.ops import batched_nms
+    from ercache.nets.mtcnn import non_maximum_suppression
 
     # float64, because boxes of different pictures are separated by large offsets
-    kept: Tensor = batched_nms(boxes.double(), scores.double(), owner, overlap)
-    return kept
+    return non_maximum_suppression(boxes.double(), scores.double(), owner, overlap)
 
 
 def suppress_covered(boxes: NDArray[np.float32], scores: NDArray[np.float32], overlap: float) -> list[int]:
@@ -213,7 +212,8 @@ class FaceFinder:
 
     def __init__(self, policy: FacePolicy, device: str = "cpu") -> None:
         import torch
-        from facenet_pytorch.models.mtcnn import ONet, PNet, RNet
+
+        from ercache.nets.mtcnn import ONet, PNet, RNet
 
         self.policy = policy
         self.device = torch.device(device)
@@ -223,7 +223,7 @@ class FaceFinder:
             devices=[]
         ):  # building draws random numbers; the caller's state must not change
             for name, kind in (("pnet.pt", PNet), ("rnet.pt", RNet), ("onet.pt", ONet)):
-                network = kind(pretrained=False)
+                network: Any = kind()
                 load_strict(network, read_tensors(files[name]), f"mtcnn {name}")
                 # channels_last: torch pools these three times as fast
                 networks.append(network.eval().to(self.device, memory_format=torch.channels_last))

@@ -6,6 +6,7 @@ A packet is a compressed piece of picture or sound, usually one picture or a few
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Final
 
@@ -64,11 +65,31 @@ class Packets:
     places: NDArray[np.int64]
     stamps: NDArray[np.int64]
 
-    @property
+    @cached_property
     def end(self) -> float | None:
         """When the last packet ends, seconds; None if no packet states its time."""
         ends = self.begins + self.lengths
         return float(np.nanmax(ends)) if len(ends) and not np.isnan(ends).all() else None
+
+    def find(self, place: int, stamp: int) -> int | None:
+        """Return the index of the packet with a byte position and a timestamp; None if not exactly one packet has them.
+
+        Args:
+            place: byte position in the file, -1 where unknown.
+            stamp: the file's own display time, in ticks of the stream.
+        """
+        first, last = (int(np.searchsorted(self._sorted_stamps, stamp, side)) for side in ("left", "right"))
+        equal = self._order[first:last]
+        found = equal[self.places[equal] == place]
+        return int(found[0]) if len(found) == 1 else None
+
+    @cached_property
+    def _order(self) -> NDArray[np.int64]:
+        return np.argsort(self.stamps, kind="stable")
+
+    @cached_property
+    def _sorted_stamps(self) -> NDArray[np.int64]:
+        return self.stamps[self._order]
 
 
 NO_PACKETS: Final = Packets(
@@ -117,17 +138,17 @@ class Probe:
     ended_by: str = ""
     apart: bool = False
 
-    @property
+    @cached_property
     def frame_times(self) -> Times:
         """Times at which the displayed pictures begin, seconds from the start of the file, sorted."""
         return _times(self.video, self.video.shown)
 
-    @property
+    @cached_property
     def key_times(self) -> Times:
         """Times at which the displayed keyframes (pictures that can be decoded alone) begin, sorted."""
         return _times(self.video, self.video.shown & self.video.keys & ~self.video.refreshes)
 
-    @property
+    @cached_property
     def pictures_end(self) -> float | None:
         """When the last picture ends, seconds; None without pictures.
 
@@ -157,7 +178,7 @@ class Probe:
         early = stated - max(ends) > max(EARLY_END_SECONDS, 0.01 * stated)
         return f"the file ends at {max(ends):.2f} of {stated:.2f} s" if early else ""
 
-    @property
+    @cached_property
     def sound_end(self) -> float | None:
         """When the sound ends, seconds; None without sound."""
         return self.audio.end

@@ -149,7 +149,6 @@ class _StreamPosition:
         self._packets, self._ranges = packets, ranges
         self.next: int | None = 0
         self.wanted = self._wanted_from(0)
-        self._number_of_identity: dict[tuple[int, int], int | None] = {}
 
     def number(self, packet: Any, has_sought: bool) -> int | None:
         """Return the index in the stream of a packet that was just read; None if it cannot be identified.
@@ -161,7 +160,7 @@ class _StreamPosition:
         """
         number = self.next
         if has_sought and (number is None or self._identity_of(number) != packet_identity(packet)):
-            number = self._find_number(packet)
+            number = self._packets.find(*packet_identity(packet))
         self.next = None if number is None else number + 1
         return number
 
@@ -197,14 +196,6 @@ class _StreamPosition:
         if number >= len(self._packets.begins):
             return None
         return int(self._packets.places[number]), int(self._packets.stamps[number])
-
-    def _find_number(self, packet: Any) -> int | None:
-        if not self._number_of_identity:
-            pairs = zip(self._packets.places.tolist(), self._packets.stamps.tolist(), strict=True)
-            for number, pair in enumerate(pairs):
-                ambiguous = pair in self._number_of_identity
-                self._number_of_identity[pair] = None if ambiguous else number
-        return self._number_of_identity.get(packet_identity(packet))
 
 
 class _LargeFileReader:
