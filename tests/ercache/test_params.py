@@ -109,3 +109,10 @@ def test_unknown_corpora_are_reported_with_the_most_similar_name(
     Path("params.yaml").unlink()
     with pytest.raises(ParamsError, match="mled"):
         load_params(corpora={"meld": Strict})
+
+
+def test_a_section_without_entries_is_an_empty_one(tmp_path: Path) -> None:
+    path = tmp_path / "params.yaml"
+    path.write_text("features:\nengine: # {shard: 4}\nexperiments:\n")
+    params = load_params(path)
+    assert params.features == {} and params.engine.shard == 16
