@@ -14,7 +14,8 @@ from app.project_files import checked_files
 from ercache.errors import UsageError
 from ercache.manifest import MODALITIES
 from ercache.params.edit import edited_text, section_of
-from ercache.params.load import LOCAL_FILE, NO_PARAMS, PARAMS_FILE, corpus_root, suggestion
+from ercache.params.load import LOCAL_FILE, NO_PARAMS, PARAMS_FILE, suggestion
+from ercache.params.roots import corpus_root
 from ercache.params.schema import Params, PipelineParams
 from extract.corpora import CORPORA
 

@@ -9,8 +9,9 @@ from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 from ercache.errors import UsageError
 from ercache.files import write_json
-from ercache.params.schema import EpcTarget, ExperimentParams, Task, task_label
+from ercache.params.schema import EpcTarget, ExperimentParams, Task
 from ercache.training.selection import METRIC, SCORE
+from ercache.wording import task_label
 
 RECORD: Final = "run.json"
 CURVES: Final = ("train_loss", "validation_loss", SCORE, "validation_accuracy")

@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from ercache.errors import ParamsError, UsageError
-from ercache.params.load import corpus_root, load_params
+from ercache.params.load import load_params
+from ercache.params.roots import corpus_root
 from ercache.params.schema import Strict
 
 
