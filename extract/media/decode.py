@@ -17,7 +17,7 @@ from ercache.params.schema import Limits
 from extract.media.audio import SoundPiece, sound_piece
 from extract.media.container import is_data_error
 from extract.media.display import MAX_TICKS, ticks_of
-from extract.media.probe import Packets
+from extract.media.packets import Packets
 from extract.media.recording import SETTLING_SECONDS, PacketRanges, Recording
 from extract.media.scaling import Scaler
 from extract.media.types import Image, Times
