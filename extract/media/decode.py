@@ -44,9 +44,10 @@ class DecodeRequest:
     """What to decode from a file.
 
     Attributes:
-        pictures: wanted size and crop -> times at which the wanted pictures begin, seconds from the start of the
-            file, sorted.
-        windows: start and end of each wanted stretch of sound, in seconds of the file's own timestamps.
+        pictures: wanted size and crop -> display times of the wanted pictures, seconds from the start of the file,
+            sorted.
+        windows: start and end of each wanted stretch of sound, in seconds of the file's own clock, which need not
+            begin at 0.
     """
 
     pictures: Mapping[PictureFilter, Times] = field(default_factory=dict)

@@ -17,7 +17,7 @@ _PLAIN: Final = {
 
 
 def repair(text: str) -> str:
-    """Replace control characters that a wrong decoding has left by the quotes, dashes and blanks that were meant."""
+    """Put the intended quotes, dashes and blanks back in place of control characters that come from a wrong decoding."""
     return text.translate(C1)
 
 

@@ -86,7 +86,11 @@ class Emotion2vec:
         return 0
 
     def encode(self, samples: Sequence[Sample]) -> list[Encoded | Missing]:
-        """Compute a state for every 20 ms of each sound; return the arrays of each sound, or why there are none."""
+        """Compute a state for every 20 ms of each sound.
+
+        Returns:
+            For each sound, the arrays that the method `arrays` declares, or a `Missing` with the reason for their absence.
+        """
         return encode_usable(samples, lambda sample: why_unusable(sample.sound, MIN_SAMPLES), self._each)
 
     def _each(self, samples: list[Sample]) -> Iterator[Encoded]:

@@ -143,7 +143,8 @@ class MelVit:
     def encode(self, samples: Sequence[Sample]) -> list[Encoded | Missing]:
         """Run the mel spectrograms of all utterances through the network in one batch.
 
-        Return the arrays of each utterance, or why there are none if its sound is not usable.
+        Returns:
+            For each utterance, the arrays that the method `arrays` declares, or a `Missing` with the reason for their absence.
         """
         return encode_usable(
             samples, lambda sample: why_unusable(sample.sound, MIN_SAMPLES), self._encode_together

@@ -118,9 +118,10 @@ class Passt:
         return 0 if sample.sound is None else self._windows(sample.sound).shape[1]
 
     def encode(self, samples: Sequence[Sample]) -> list[Encoded | Missing]:
-        """Cut sounds into windows and run them through PaSST; return the arrays of each sound, or why there are none.
+        """Cut sounds into windows and run them through PaSST. The windows of all sounds must be equally long.
 
-        The windows of all sounds must be equally long.
+        Returns:
+            For each sound, the arrays that the method `arrays` declares, or a `Missing` with the reason for their absence.
         """
         return encode_usable(
             samples, lambda sample: why_unusable(sample.sound, self.params.min_samples), self._encode_together

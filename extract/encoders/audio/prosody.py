@@ -123,7 +123,11 @@ class Prosody:
         return 0
 
     def encode(self, samples: Sequence[Sample]) -> list[Encoded | Missing]:
-        """Compute the prosody values of each sound; return the arrays of each sound, or why there are none."""
+        """Compute the prosody values of each sound.
+
+        Returns:
+            For each sound, the arrays that the method `arrays` declares, or a `Missing` with the reason for their absence.
+        """
         return encode_singly(samples, max(PITCH_WINDOW, round(self.params.seconds * RATE)), self._one)
 
     def _one(self, sound: FloatArray) -> Encoded | Missing:

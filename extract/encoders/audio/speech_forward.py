@@ -52,9 +52,12 @@ class SpeechEncoder:
         return max(min(len(sample.sound), self._most), self._pad)
 
     def encode(self, samples: Sequence[Sample]) -> list[Encoded | Missing]:
-        """Compute a state for every 20 ms of each sound; return the arrays of each sound, or why there are none.
+        """Compute a state for every 20 ms of each sound.
 
         A network that accepts an attention mask gets padded batches; any other network gets the sounds one by one.
+
+        Returns:
+            For each sound, the arrays that the method `arrays` declares, or a `Missing` with the reason for their absence.
         """
         min_samples = 1 if self._pad >= MIN_SAMPLES else MIN_SAMPLES
         return encode_usable(

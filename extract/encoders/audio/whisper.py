@@ -94,7 +94,11 @@ class WhisperSmall:
         return 0
 
     def encode(self, samples: Sequence[Sample]) -> list[Encoded | Missing]:
-        """Compute the states of all usable sounds in one batch; return the arrays of each sound, or why it has none."""
+        """Compute the states of all usable sounds in one batch.
+
+        Returns:
+            For each sound, the arrays that the method `arrays` declares, or a `Missing` with the reason for their absence.
+        """
         return encode_usable(samples, lambda sample: why_unusable(sample.sound, MIN_SAMPLES), self._forward)
 
     def _forward(self, samples: list[Sample]) -> Iterator[Encoded]:

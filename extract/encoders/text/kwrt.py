@@ -139,7 +139,9 @@ class Kwrt:
     def encode(self, samples: Sequence[Sample]) -> list[Encoded | Missing]:
         """Run each utterance with its neighbours through RoBERTa, all in one padded batch, and relate their words.
 
-        Return the arrays of each utterance, or why there are none: its transcript has no visible character.
+        Returns:
+            For each utterance, the arrays that the method `arrays` declares; a `Missing` if its transcript has no visible
+            character.
         """
         results: list[Encoded | Missing] = [Missing(Reason.NO_TEXT) for _ in samples]
         rows = [n for n, sample in enumerate(samples) if tidy(sample.text)]

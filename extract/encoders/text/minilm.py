@@ -96,9 +96,11 @@ class MiniLM:
         return len(self._tokenizer.encode(sample.text or "").ids)
 
     def encode(self, samples: Sequence[Sample]) -> list[Encoded | Missing]:
-        """Run all transcripts through MiniLM in one padded batch; return the arrays of each.
+        """Run all transcripts through MiniLM in one padded batch.
 
-        A transcript without any token gets a `Missing` instead.
+        Returns:
+            For each transcript, the arrays that the method `arrays` declares; a `Missing` for one
+            without any token.
         """
         texts = [sample.text or "" for sample in samples]
         # A text may consist of characters that give no token, so tokens are counted, not characters.

@@ -131,9 +131,11 @@ class Words:
         return len(self._tokens(sample)[1].ids)
 
     def encode(self, samples: Sequence[Sample]) -> list[Encoded | Missing]:
-        """Run all transcripts through MPNet in one padded batch; return the arrays of each.
+        """Run all transcripts through MPNet in one padded batch.
 
-        A transcript without any word gets a `Missing` instead.
+        Returns:
+            For each transcript, the arrays that the method `arrays` declares; a `Missing` for one
+            without any word.
         """
         results: list[Encoded | Missing] = [Missing(Reason.NO_TEXT) for _ in samples]
         cuts = [self._tokens(sample) for sample in samples]
@@ -189,9 +191,11 @@ class Sentences:
         return len(self._tokens(sample).ids)
 
     def encode(self, samples: Sequence[Sample]) -> list[Encoded | Missing]:
-        """Run all transcripts through MPNet in one padded batch; return the arrays of each.
+        """Run all transcripts through MPNet in one padded batch.
 
-        A transcript without any token gets a `Missing` instead.
+        Returns:
+            For each transcript, the arrays that the method `arrays` declares; a `Missing` for one
+            without any token.
         """
         results: list[Encoded | Missing] = [Missing(Reason.NO_TEXT) for _ in samples]
         encodings = [self._tokens(sample) for sample in samples]

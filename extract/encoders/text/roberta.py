@@ -208,9 +208,11 @@ class Roberta:
         return len(self._reader.sequence(sample).ids)
 
     def encode(self, samples: Sequence[Sample]) -> list[Encoded | Missing]:
-        """Run all utterances, each with its neighbours, through RoBERTa in one padded batch; return the arrays of each.
+        """Run all utterances, each with its neighbours, through RoBERTa in one padded batch.
 
-        An utterance whose transcript has no visible character gets a `Missing` instead.
+        Returns:
+            For each utterance, the arrays that the method `arrays` declares; a `Missing` for one
+            whose transcript has no visible character.
         """
         results: list[Encoded | Missing] = [Missing(Reason.NO_TEXT) for _ in samples]
         rows = [n for n, sample in enumerate(samples) if self._reader.has_text(sample)]

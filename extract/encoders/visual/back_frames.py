@@ -71,7 +71,11 @@ class BackResNet50:
         return 0
 
     def encode(self, samples: Sequence[Sample]) -> list[Encoded | Missing]:
-        """Run the keyframes of all clips through the network; return the arrays of each clip, or why it has none."""
+        """Run the keyframes of all clips through the network.
+
+        Returns:
+            For each clip, the arrays that the method `arrays` declares, or a `Missing` with the reason for their absence.
+        """
         return self._encoder.encode([Sample(frames=tuple(map(fill_faces, s.frames))) for s in samples])
 
 

@@ -100,7 +100,11 @@ class Dan:
         return 0
 
     def encode(self, samples: Sequence[Sample]) -> list[Encoded | Missing]:
-        """Run the faces of all clips through the network; return the arrays of each clip, or why it has none."""
+        """Run the faces of all clips through the network.
+
+        Returns:
+            For each clip, the arrays that the method `arrays` declares, or a `Missing` with the reason for their absence.
+        """
         return encode_faces(samples, lambda sample: largest_faces(sample, self._cut), self._forward)
 
     def _cut(self, image: Image, box: FloatArray) -> Image | None:

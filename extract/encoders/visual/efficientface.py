@@ -94,7 +94,11 @@ class EfficientFaceEncoder:
         return 0
 
     def encode(self, samples: Sequence[Sample]) -> list[Encoded | Missing]:
-        """Run the faces of all clips through the network; return the arrays of each clip, or why it has none."""
+        """Run the faces of all clips through the network.
+
+        Returns:
+            For each clip, the arrays that the method `arrays` declares, or a `Missing` with the reason for their absence.
+        """
         return encode_faces(samples, avtca_crops, self._forward)
 
     def _forward(self, clips: list[list[FaceCrop]]) -> Iterator[Encoded]:

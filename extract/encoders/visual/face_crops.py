@@ -60,7 +60,11 @@ class FaceCrops:
         return 0
 
     def encode(self, samples: Sequence[Sample]) -> list[Encoded | Missing]:
-        """Crop one face from each picture of each clip; return the arrays of each clip, or why there are none."""
+        """Crop one face from each picture of each clip.
+
+        Returns:
+            For each clip, the arrays that the method `arrays` declares, or a `Missing` with the reason for their absence.
+        """
         return encode_faces(samples, avtca_crops, self._cut)
 
     def _cut(self, clips: list[list[FaceCrop]]) -> Iterator[Encoded]:

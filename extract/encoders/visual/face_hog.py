@@ -105,7 +105,11 @@ class FaceHog:
         return 0
 
     def encode(self, samples: Sequence[Sample]) -> list[Encoded | Missing]:
-        """Compute HOG descriptors of the faces of each clip; return the arrays of each clip, or why it has none."""
+        """Compute HOG descriptors of the faces of each clip.
+
+        Returns:
+            For each clip, the arrays that the method `arrays` declares, or a `Missing` with the reason for their absence.
+        """
         return [self._one(sample.frames) for sample in samples]
 
     def _one(self, frames: Sequence[Frame]) -> Encoded | Missing:

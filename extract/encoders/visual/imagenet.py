@@ -74,7 +74,11 @@ class PictureEncoder:
         return 0
 
     def encode(self, samples: Sequence[Sample]) -> list[Encoded | Missing]:
-        """Run the pictures of all clips through the network; return the arrays of each clip, or why it has none."""
+        """Run the pictures of all clips through the network.
+
+        Returns:
+            For each clip, the arrays that the method `arrays` declares, or a `Missing` with the reason for their absence.
+        """
         if self.params.region == "scene":
             return encode_usable(samples, no_picture_reason, self._scenes)
         return encode_faces(samples, lambda sample: largest_faces(sample, self._cut), self._faces)

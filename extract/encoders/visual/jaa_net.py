@@ -114,7 +114,11 @@ class JaaNetEncoder:
         return 0
 
     def encode(self, samples: Sequence[Sample]) -> list[Encoded | Missing]:
-        """Run the faces of all clips through the network; return the arrays of each clip, or why it has none."""
+        """Run the faces of all clips through the network.
+
+        Returns:
+            For each clip, the arrays that the method `arrays` declares, or a `Missing` with the reason for their absence.
+        """
         found = [self._faces(sample) for sample in samples]
         good = [own for own in found if own]
         results = iter(self._forward(good) if good else ())

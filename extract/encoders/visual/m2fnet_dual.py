@@ -110,7 +110,8 @@ class M2fnetDual:
     def encode(self, samples: Sequence[Sample]) -> list[Encoded | Missing]:
         """Encode the clips one by one, each with a batch of its whole pictures and a batch of its faces.
 
-        Return the arrays of each clip, or why there are none.
+        Returns:
+            For each clip, the arrays that the method `arrays` declares, or a `Missing` with the reason for their absence.
         """
         return [self._one(sample.frames) for sample in samples]
 
