@@ -86,7 +86,7 @@ class Plan:
 
     @property
     def lacking(self) -> list[Need]:
-        """The checkpoints, and folders with training pictures, that the stages need and this machine does not have yet."""
+        """The checkpoints, and folders with training pictures, that the stages need but this machine does not have."""
         return [need for need in self.needs if not need.present]
 
 

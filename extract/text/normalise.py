@@ -17,7 +17,7 @@ _PLAIN: Final = {
 
 
 def repair(text: str) -> str:
-    """Put the intended quotes, dashes and blanks back in place of control characters that come from a wrong decoding."""
+    """Put the intended quotes, dashes and blanks in place of control characters that come from a wrong decoding."""
     return text.translate(C1)
 
 

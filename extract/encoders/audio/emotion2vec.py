@@ -89,7 +89,7 @@ class Emotion2vec:
         """Compute a state for every 20 ms of each sound.
 
         Returns:
-            For each sound, the arrays that the method `arrays` declares, or a `Missing` with the reason for their absence.
+            For each sound, the arrays that `arrays` declares, or a `Missing` that says why there are none.
         """
         return encode_usable(samples, lambda sample: why_unusable(sample.sound, MIN_SAMPLES), self._each)
 

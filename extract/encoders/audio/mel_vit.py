@@ -144,7 +144,7 @@ class MelVit:
         """Run the mel spectrograms of all utterances through the network in one batch.
 
         Returns:
-            For each utterance, the arrays that the method `arrays` declares, or a `Missing` with the reason for their absence.
+            For each utterance, the arrays that `arrays` declares, or a `Missing` that says why there are none.
         """
         return encode_usable(
             samples, lambda sample: why_unusable(sample.sound, MIN_SAMPLES), self._encode_together

@@ -121,7 +121,7 @@ class Passt:
         """Cut sounds into windows and run them through PaSST. The windows of all sounds must be equally long.
 
         Returns:
-            For each sound, the arrays that the method `arrays` declares, or a `Missing` with the reason for their absence.
+            For each sound, the arrays that `arrays` declares, or a `Missing` that says why there are none.
         """
         return encode_usable(
             samples, lambda sample: why_unusable(sample.sound, self.params.min_samples), self._encode_together

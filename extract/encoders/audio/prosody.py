@@ -126,7 +126,7 @@ class Prosody:
         """Compute the prosody values of each sound.
 
         Returns:
-            For each sound, the arrays that the method `arrays` declares, or a `Missing` with the reason for their absence.
+            For each sound, the arrays that `arrays` declares, or a `Missing` that says why there are none.
         """
         return encode_singly(samples, max(PITCH_WINDOW, round(self.params.seconds * RATE)), self._one)
 

@@ -57,7 +57,7 @@ class SpeechEncoder:
         A network that accepts an attention mask gets padded batches; any other network gets the sounds one by one.
 
         Returns:
-            For each sound, the arrays that the method `arrays` declares, or a `Missing` with the reason for their absence.
+            For each sound, the arrays that `arrays` declares, or a `Missing` that says why there are none.
         """
         min_samples = 1 if self._pad >= MIN_SAMPLES else MIN_SAMPLES
         return encode_usable(

@@ -97,7 +97,7 @@ class WhisperSmall:
         """Compute the states of all usable sounds in one batch.
 
         Returns:
-            For each sound, the arrays that the method `arrays` declares, or a `Missing` with the reason for their absence.
+            For each sound, the arrays that `arrays` declares, or a `Missing` that says why there are none.
         """
         return encode_usable(samples, lambda sample: why_unusable(sample.sound, MIN_SAMPLES), self._forward)
 

@@ -140,7 +140,7 @@ class Kwrt:
         """Run each utterance with its neighbours through RoBERTa, all in one padded batch, and relate their words.
 
         Returns:
-            For each utterance, the arrays that the method `arrays` declares; a `Missing` if its transcript has no visible
+            For each utterance, the arrays that `arrays` declares; a `Missing` if its transcript has no visible
             character.
         """
         results: list[Encoded | Missing] = [Missing(Reason.NO_TEXT) for _ in samples]

@@ -99,8 +99,7 @@ class MiniLM:
         """Run all transcripts through MiniLM in one padded batch.
 
         Returns:
-            For each transcript, the arrays that the method `arrays` declares; a `Missing` for one
-            without any token.
+            For each transcript, the arrays that `arrays` declares; a `Missing` for one without any token.
         """
         texts = [sample.text or "" for sample in samples]
         # A text may consist of characters that give no token, so tokens are counted, not characters.

@@ -134,8 +134,7 @@ class Words:
         """Run all transcripts through MPNet in one padded batch.
 
         Returns:
-            For each transcript, the arrays that the method `arrays` declares; a `Missing` for one
-            without any word.
+            For each transcript, the arrays that `arrays` declares; a `Missing` for one without any word.
         """
         results: list[Encoded | Missing] = [Missing(Reason.NO_TEXT) for _ in samples]
         cuts = [self._tokens(sample) for sample in samples]
@@ -194,8 +193,7 @@ class Sentences:
         """Run all transcripts through MPNet in one padded batch.
 
         Returns:
-            For each transcript, the arrays that the method `arrays` declares; a `Missing` for one
-            without any token.
+            For each transcript, the arrays that `arrays` declares; a `Missing` for one without any token.
         """
         results: list[Encoded | Missing] = [Missing(Reason.NO_TEXT) for _ in samples]
         encodings = [self._tokens(sample) for sample in samples]

@@ -211,8 +211,7 @@ class Roberta:
         """Run all utterances, each with its neighbours, through RoBERTa in one padded batch.
 
         Returns:
-            For each utterance, the arrays that the method `arrays` declares; a `Missing` for one
-            whose transcript has no visible character.
+            For each utterance, the arrays that `arrays` declares; a `Missing` for one whose transcript has no visible character.
         """
         results: list[Encoded | Missing] = [Missing(Reason.NO_TEXT) for _ in samples]
         rows = [n for n, sample in enumerate(samples) if self._reader.has_text(sample)]

@@ -74,7 +74,7 @@ class BackResNet50:
         """Run the keyframes of all clips through the network.
 
         Returns:
-            For each clip, the arrays that the method `arrays` declares, or a `Missing` with the reason for their absence.
+            For each clip, the arrays that `arrays` declares, or a `Missing` that says why there are none.
         """
         return self._encoder.encode([Sample(frames=tuple(map(fill_faces, s.frames))) for s in samples])
 

@@ -97,7 +97,7 @@ class EfficientFaceEncoder:
         """Run the faces of all clips through the network.
 
         Returns:
-            For each clip, the arrays that the method `arrays` declares, or a `Missing` with the reason for their absence.
+            For each clip, the arrays that `arrays` declares, or a `Missing` that says why there are none.
         """
         return encode_faces(samples, avtca_crops, self._forward)
 

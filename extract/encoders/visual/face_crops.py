@@ -63,7 +63,7 @@ class FaceCrops:
         """Crop one face from each picture of each clip.
 
         Returns:
-            For each clip, the arrays that the method `arrays` declares, or a `Missing` with the reason for their absence.
+            For each clip, the arrays that `arrays` declares, or a `Missing` that says why there are none.
         """
         return encode_faces(samples, avtca_crops, self._cut)
 

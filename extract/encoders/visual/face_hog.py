@@ -108,7 +108,7 @@ class FaceHog:
         """Compute HOG descriptors of the faces of each clip.
 
         Returns:
-            For each clip, the arrays that the method `arrays` declares, or a `Missing` with the reason for their absence.
+            For each clip, the arrays that `arrays` declares, or a `Missing` that says why there are none.
         """
         return [self._one(sample.frames) for sample in samples]
 

@@ -92,7 +92,7 @@ class Facenet:
         """Run the faces of all clips through the network.
 
         Returns:
-            For each clip, the arrays that the method `arrays` declares, or a `Missing` with the reason for their absence.
+            For each clip, the arrays that `arrays` declares, or a `Missing` that says why there are none.
         """
         return encode_faces(samples, lambda sample: largest_faces(sample, crop_truncated), self._forward)
 

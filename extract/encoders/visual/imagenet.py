@@ -77,7 +77,7 @@ class PictureEncoder:
         """Run the pictures of all clips through the network.
 
         Returns:
-            For each clip, the arrays that the method `arrays` declares, or a `Missing` with the reason for their absence.
+            For each clip, the arrays that `arrays` declares, or a `Missing` that says why there are none.
         """
         if self.params.region == "scene":
             return encode_usable(samples, no_picture_reason, self._scenes)

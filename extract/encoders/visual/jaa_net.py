@@ -117,7 +117,7 @@ class JaaNetEncoder:
         """Run the faces of all clips through the network.
 
         Returns:
-            For each clip, the arrays that the method `arrays` declares, or a `Missing` with the reason for their absence.
+            For each clip, the arrays that `arrays` declares, or a `Missing` that says why there are none.
         """
         found = [self._faces(sample) for sample in samples]
         good = [own for own in found if own]

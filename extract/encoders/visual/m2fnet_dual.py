@@ -111,7 +111,7 @@ class M2fnetDual:
         """Encode the clips one by one, each with a batch of its whole pictures and a batch of its faces.
 
         Returns:
-            For each clip, the arrays that the method `arrays` declares, or a `Missing` with the reason for their absence.
+            For each clip, the arrays that `arrays` declares, or a `Missing` that says why there are none.
         """
         return [self._one(sample.frames) for sample in samples]
 
