@@ -57,10 +57,14 @@ class ImageSource:
 
 @dataclass(frozen=True)
 class MediaSettings:
-    """How and where the engine reads media for training.
+    """The settings with which the extraction engine reads the media that an extractor is trained on.
 
-    The fields are: parameters of the engine and of face detection, the folder for finished results, the folder of the
-    media, and the torch device.
+    Attributes:
+        engine: parameters of the engine.
+        faces: parameters of face detection.
+        store: folder of the store, which keeps what was read for the next run.
+        root: folder of the media.
+        device: name of the torch device.
     """
 
     engine: EngineParams

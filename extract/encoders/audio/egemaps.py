@@ -73,7 +73,7 @@ class Egemaps:
 
     @staticmethod
     def input(params: EgemapsParams) -> Input:
-        """Return the input that the encoder needs: the sound of the utterance, mono at 16 kHz."""
+        """Declare which input the encoder needs: the sound of the utterance, mono at 16 kHz."""
         return Input(rate=RATE)
 
     @staticmethod

@@ -70,7 +70,7 @@ class Emotion2vec:
 
     @staticmethod
     def input(params: Emotion2vecParams) -> Input:
-        """Return the input that the encoder needs: the sound of the utterance, mono at 16 kHz."""
+        """Declare which input the encoder needs: the sound of the utterance, mono at 16 kHz."""
         return Input(rate=RATE)
 
     @staticmethod

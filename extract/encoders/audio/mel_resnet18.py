@@ -68,7 +68,7 @@ class MelResnet18:
 
     @staticmethod
     def input(params: MelResnet18Params) -> Input:
-        """Return the input that the encoder needs: the sound of the utterance, mono at 16 kHz."""
+        """Declare which input the encoder needs: the sound of the utterance, mono at 16 kHz."""
         return Input(rate=RATE)
 
     @staticmethod

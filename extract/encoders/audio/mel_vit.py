@@ -117,7 +117,7 @@ class MelVit:
 
     @staticmethod
     def input(params: MelVitParams) -> Input:
-        """Return the input that the encoder needs: sound at 16 kHz.
+        """Declare which input the encoder needs: sound at 16 kHz.
 
         With `scope: window` the sound of earlier utterances in the dialogue is needed too.
         """

@@ -80,7 +80,7 @@ class Mfcc:
 
     @staticmethod
     def input(params: MfccParams) -> Input:
-        """Return the input that the encoder needs: the sound of the utterance, mono, at the param `rate` (Hz)."""
+        """Declare which input the encoder needs: the sound of the utterance, mono, at the param `rate` (Hz)."""
         return Input(rate=params.rate)
 
     @staticmethod

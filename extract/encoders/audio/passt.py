@@ -97,7 +97,7 @@ class Passt:
 
     @staticmethod
     def input(params: PasstParams) -> Input:
-        """Return the input that the encoder needs: the sound of the utterance, mono at 32 kHz."""
+        """Declare which input the encoder needs: the sound of the utterance, mono at 32 kHz."""
         return Input(rate=RATE)
 
     @staticmethod

@@ -60,7 +60,7 @@ class PitchMel:
 
     @staticmethod
     def input(params: PitchMelParams) -> Input:
-        """Return the input that the encoder needs: the sound of the utterance, mono at 16 kHz."""
+        """Declare which input the encoder needs: the sound of the utterance, mono at 16 kHz."""
         return Input(rate=RATE)
 
     @staticmethod

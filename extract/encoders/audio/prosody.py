@@ -102,7 +102,7 @@ class Prosody:
 
     @staticmethod
     def input(params: ProsodyParams) -> Input:
-        """Return the input that the encoder needs: the sound of the utterance, mono at 16 kHz."""
+        """Declare which input the encoder needs: the sound of the utterance, mono at 16 kHz."""
         return Input(rate=RATE)
 
     @staticmethod

@@ -47,7 +47,7 @@ class Samples:
 
     @staticmethod
     def input(params: SamplesParams) -> Input:
-        """Return the input that the encoder needs: the sound of the utterance, mono at 16 kHz."""
+        """Declare which input the encoder needs: the sound of the utterance, mono at 16 kHz."""
         return Input(rate=RATE)
 
     @staticmethod

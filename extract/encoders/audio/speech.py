@@ -89,7 +89,7 @@ class SpeechKind:
     Params: type[BaseModel]
 
     def input(self, params: Any) -> Input:
-        """Return the input that the encoder needs: the sound of the utterance, mono at 16 kHz."""
+        """Declare which input the encoder needs: the sound of the utterance, mono at 16 kHz."""
         return Input(rate=RATE)
 
     def arrays(self, params: Any) -> tuple[ArraySpec, ...]:

@@ -78,7 +78,7 @@ class WhisperSmall:
 
     @staticmethod
     def input(params: WhisperParams) -> Input:
-        """Return the input that the encoder needs: the sound of the utterance, mono at 16 kHz."""
+        """Declare which input the encoder needs: the sound of the utterance, mono at 16 kHz."""
         return Input(rate=RATE)
 
     @staticmethod

@@ -76,7 +76,7 @@ class KwrtKind:
     Params: type[BaseModel] = KwrtParams
 
     def input(self, params: KwrtParams) -> Input:
-        """Return the input that the encoder needs: transcripts and speakers of the utterance and of its neighbours."""
+        """Declare which input the encoder needs: transcripts and speakers of the utterance and of its neighbours."""
         past = WHOLE_DIALOGUE if params.utterances == "all" else params.utterances - 1
         speaker: Literal[True, "next"] = "next" if params.known_next_speaker else True
         return Input(text=True, speaker=speaker, past=past, future=params.future)

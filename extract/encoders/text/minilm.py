@@ -76,7 +76,7 @@ class MiniLM:
 
     @staticmethod
     def input(params: MiniLMParams) -> Input:
-        """Return the input that the encoder needs: the transcript of the utterance."""
+        """Declare which input the encoder needs: the transcript of the utterance."""
         return Input(text=True)
 
     @staticmethod

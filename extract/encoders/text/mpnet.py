@@ -91,7 +91,7 @@ class MpnetKind:
     shape: Shape = FULL
 
     def input(self, params: Any) -> Input:
-        """Return the input that the encoder needs: the transcript of the utterance."""
+        """Declare which input the encoder needs: the transcript of the utterance."""
         return Input(text=True)
 
     def arrays(self, params: Any) -> tuple[ArraySpec, ...]:

@@ -114,7 +114,7 @@ class RobertaKind:
     future: int = 0
 
     def input(self, params: Any) -> Input:
-        """Return the input that the encoder needs: the transcript of the utterance.
+        """Declare which input the encoder needs: the transcript of the utterance.
 
         If the encoder also reads neighbours, it needs their transcripts and the speakers as well.
         """
@@ -211,7 +211,7 @@ class Roberta:
         """Run all utterances, each with its neighbours, through RoBERTa in one padded batch.
 
         Returns:
-            For each utterance, the arrays that `arrays` declares; a `Missing` for one whose transcript has no visible character.
+            For each utterance, the arrays that `arrays` declares; a `Missing` if it has no visible character.
         """
         results: list[Encoded | Missing] = [Missing(Reason.NO_TEXT) for _ in samples]
         rows = [n for n, sample in enumerate(samples) if self._reader.has_text(sample)]

@@ -55,7 +55,7 @@ class BackResNet50:
 
     @staticmethod
     def input(params: BackParams) -> Input:
-        """Return the input that the encoder needs: keyframes of the clip, and the faces detected in them."""
+        """Declare which input the encoder needs: keyframes of the clip, and the faces detected in them."""
         return Input(pictures=PictureRequest(params.frames, rule="keys"), faces=True)
 
     @staticmethod

@@ -82,7 +82,7 @@ class Dan:
 
     @staticmethod
     def input(params: DanParams) -> Input:
-        """Return the input that the encoder needs: pictures of the clip, and the faces detected in them."""
+        """Declare which input the encoder needs: pictures of the clip, and the faces detected in them."""
         return Input(pictures=PictureRequest(params.frames, params.every), faces=True)
 
     @staticmethod

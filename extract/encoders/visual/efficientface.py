@@ -77,7 +77,7 @@ class EfficientFaceEncoder:
 
     @staticmethod
     def input(params: EfficientFaceParams) -> Input:
-        """Return the input that the encoder needs: pictures from the middle of the clip, and the faces in them."""
+        """Declare which input the encoder needs: pictures from the middle of the clip, and the faces in them."""
         return avtca_input(params)
 
     @staticmethod

@@ -41,7 +41,7 @@ class FaceCrops:
 
     @staticmethod
     def input(params: AvtcaPictures) -> Input:
-        """Return the input that the encoder needs: pictures from the middle of the clip, and the faces in them."""
+        """Declare which input the encoder needs: pictures from the middle of the clip, and the faces in them."""
         return avtca_input(params)
 
     @staticmethod

@@ -83,7 +83,7 @@ class FaceHog:
 
     @staticmethod
     def input(params: FaceHogParams) -> Input:
-        """Return the input that the encoder needs: pictures of the clip, and the faces detected in them."""
+        """Declare which input the encoder needs: pictures of the clip, and the faces detected in them."""
         return Input(pictures=PictureRequest(params.frames), faces=True)
 
     @staticmethod

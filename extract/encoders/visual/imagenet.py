@@ -101,7 +101,7 @@ class PictureEncoder:
 
 
 def picture_input(params: PictureParams) -> Input:
-    """Return the input that the encoder needs: pictures of the clip; with `region: face` also the faces in them."""
+    """Declare which input the encoder needs: pictures of the clip; with `region: face` also the faces in them."""
     return Input(pictures=PictureRequest(params.frames, params.every), faces=params.region == "face")
 
 
@@ -125,7 +125,7 @@ class ImageNetKind:
     Params: ClassVar[type[BaseModel]] = PictureParams
 
     def input(self, params: PictureParams, /) -> Input:
-        """Return the input that the encoder needs: pictures, and the faces in them if `region` is `face`."""
+        """Declare which input the encoder needs: pictures, and the faces in them if `region` is `face`."""
         return picture_input(params)
 
     def arrays(self, params: PictureParams, /) -> tuple[ArraySpec, ...]:

@@ -89,7 +89,7 @@ class JaaNetEncoder:
 
     @staticmethod
     def input(params: JaaNetParams) -> Input:
-        """Return the input that the encoder needs: keyframes of the clip, and the faces detected in them."""
+        """Declare which input the encoder needs: keyframes of the clip, and the faces detected in them."""
         return Input(pictures=PictureRequest(params.frames, rule="keys"), faces=True)
 
     @staticmethod

@@ -87,7 +87,7 @@ class M2fnetDual:
 
     @staticmethod
     def input(params: M2fnetDualParams) -> Input:
-        """Return the input that the encoder needs: pictures, and the faces in them if `parts` contains `face`."""
+        """Declare which input the encoder needs: pictures, and the faces in them if `parts` contains `face`."""
         rule = Rules[params.select]
         return Input(pictures=PictureRequest(params.frames, rule=rule), faces="face" in params.parts)
 

@@ -85,7 +85,7 @@ class OpenfaceAu:
 
     @staticmethod
     def input(params: OpenfaceParams) -> Input:
-        """Return the input that the encoder needs: only the path of the video file, which leads to its table."""
+        """Declare which input the encoder needs: only the path of the video file, which leads to its table."""
         return Input(video=True)
 
     @staticmethod

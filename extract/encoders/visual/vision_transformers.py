@@ -80,7 +80,7 @@ class VitKind:
     Params: ClassVar[type[BaseModel]] = VitParams
 
     def input(self, params: VitParams, /) -> Input:
-        """Return the input that the encoder needs: pictures, and the faces in them if `region` is `face`."""
+        """Declare which input the encoder needs: pictures, and the faces in them if `region` is `face`."""
         return picture_input(params)
 
     def arrays(self, params: VitParams, /) -> tuple[ArraySpec, ...]:
@@ -112,7 +112,7 @@ class ClipKind:
     Params: ClassVar[type[BaseModel]] = ClipParams
 
     def input(self, params: ClipParams, /) -> Input:
-        """Return the input that the encoder needs: pictures, and the faces in them if `region` is `face`."""
+        """Declare which input the encoder needs: pictures, and the faces in them if `region` is `face`."""
         return picture_input(params)
 
     def arrays(self, params: ClipParams, /) -> tuple[ArraySpec, ...]:
