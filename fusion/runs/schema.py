@@ -186,7 +186,7 @@ class RunRecord(_Part):
 
     @property
     def class_scores(self) -> dict[str, ClassScore]:
-        """Dict from class to its scores, in the order of `classes`; in `run.json`, the classes are sorted by name instead."""
+        """Dict from class to its scores, in the order of `classes` (`run.json` sorts the classes by name)."""
         return {name: self.per_class[name] for name in self.classes}
 
     def as_json(self) -> dict[str, Any]:

@@ -204,8 +204,8 @@ class Prosody(nn.Module):
         Args:
             h: speech features h_a of N windows, [N, T, width]: T frames.
             lengths: number of frames of each window, [N].
-            tracks: pitch classes and mel bands; None if the two encoders take `h` instead. The features of a window without
-                mel bands are returned unchanged.
+            tracks: pitch classes and mel bands; None if the two encoders take `h` instead. A window without mel
+                bands is returned as it is.
 
         Returns:
             Speech features with prosody F_a, [N, T, width].
