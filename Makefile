@@ -5,7 +5,7 @@ VENV := .venv
 READY := $(VENV)/.ready
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
-.PHONY: demo test test-full rehearsal lint bench docs
+.PHONY: demo test pytest test-full rehearsal lint bench docs
 
 demo: $(READY)
 	ercache demo data/raw/demo
@@ -15,8 +15,11 @@ demo: $(READY)
 	  data/models/m2fnet_own data/models/bc_lstm data/models/concat
 	@echo "report: $(CURDIR)/data/reports/report.html"
 
-test: lint
+test: $(READY)
 	python -m compileall -q app ercache extract fusion tests # hundreds of processes import them
+	$(MAKE) --no-print-directory --jobs 2 lint pytest
+
+pytest: $(READY)
 	python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not full"
 
 test-full: lint

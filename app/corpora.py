@@ -79,7 +79,7 @@ def choose_corpus(given: str, root: Path | None, name: str | None, loaded: Param
 
 
 def choose_folder(folder: Path, name: str | None, loaded: Params) -> ChosenCorpus:
-    """Use a folder of the user's own as a corpus.
+    """Choose the name under which a folder of the user's own is a corpus; return both.
 
     Args:
         folder: the folder with the media.

@@ -10,8 +10,8 @@ from app.corpora import ChosenCorpus, corpus_entry, corpus_switches, known_corpo
 from ercache.cache import Status
 from ercache.errors import CorpusError, UsageError, WorkError
 from ercache.manifest import Manifest, Problem, Utterance, read_manifest, write_manifest
-from ercache.params.load import corpus_root
 from ercache.params.own_corpora import FOLDER
+from ercache.params.roots import corpus_root
 from ercache.params.schema import Params
 from ercache.reasons import Reason
 from extract.corpora import CORPORA

@@ -12,8 +12,9 @@ from app.manifests import check_not_another_folder, scan_corpus
 from app.project_files import ProjectFiles, project_files
 from ercache.errors import UsageError
 from ercache.manifest import Manifest
-from ercache.params.load import LOCAL_FILE, local_roots
+from ercache.params.load import LOCAL_FILE
 from ercache.params.own_corpora import FOLDER, SCAN
+from ercache.params.roots import local_roots
 from ercache.params.schema import Params
 from extract.engine import Feature
 

@@ -11,7 +11,7 @@ import yaml
 
 from app.checkpoint_digests import checkpoints_of
 from app.pipeline import PIPELINE_FILE
-from app.stages import Extraction, extractions_of, extractors_of, pretrain_stage, tables_of
+from app.stages import ExtractionStage, extractions_of, extractors_of, pretrain_stage, tables_of
 from ercache import weights
 from ercache.params.schema import SPLIT_MARK, Params
 
@@ -55,7 +55,7 @@ class Estimate:
 
 
 @dataclass(frozen=True)
-class Plan:
+class StagePlan:
     """What `dvc repro` will do for a corpus.
 
     Attributes:
@@ -86,11 +86,11 @@ class Plan:
 
     @property
     def lacking(self) -> list[Need]:
-        """The checkpoints and folders that this machine does not have yet."""
+        """The checkpoints, and folders with training pictures, that the stages need but this machine does not have."""
         return [need for need in self.needs if not need.present]
 
 
-def plan_of(params: Params, corpus: str, utterances: int) -> Plan:
+def plan_of(params: Params, corpus: str, utterances: int) -> StagePlan:
     """Collect what `dvc repro` will do for a corpus whose stages are in dvc.yaml.
 
     Args:
@@ -104,7 +104,7 @@ def plan_of(params: Params, corpus: str, utterances: int) -> Plan:
     differing = [
         line for t in tables_of(params) if t.corpus == corpus for line in planned_deviations(params, t)
     ]
-    return Plan(
+    return StagePlan(
         _stages(params, corpus, extractions),
         _needs(params, corpus, extractions),
         _estimate(extractions, utterances),
@@ -113,7 +113,7 @@ def plan_of(params: Params, corpus: str, utterances: int) -> Plan:
     )
 
 
-def _stages(params: Params, corpus: str, extractions: Sequence[Extraction]) -> list[str]:
+def _stages(params: Params, corpus: str, extractions: Sequence[ExtractionStage]) -> list[str]:
     stages: dict[str, Any] = yaml.safe_load(PIPELINE_FILE.read_text(encoding="utf-8"))["stages"]
     trained = {pretrain_stage(name) for name in extractors_of(list(extractions))}
     runs = {f"train-{name}" for name, e in params.experiments.items() if e.corpus == corpus}
@@ -123,7 +123,7 @@ def _stages(params: Params, corpus: str, extractions: Sequence[Extraction]) -> l
     return [name for name in stages if name in mine]
 
 
-def _needs(params: Params, corpus: str, extractions: Sequence[Extraction]) -> list[Need]:
+def _needs(params: Params, corpus: str, extractions: Sequence[ExtractionStage]) -> list[Need]:
     keys = checkpoints_of(params, corpus)
     entries = [params.pretrain[name.partition(SPLIT_MARK)[0]] for name in extractors_of(list(extractions))]
     states = {row.key: row for row in weights.status(read=False)}
@@ -135,7 +135,7 @@ def _needs(params: Params, corpus: str, extractions: Sequence[Extraction]) -> li
     return found
 
 
-def _estimate(extractions: Sequence[Extraction], utterances: int) -> Estimate | None:
+def _estimate(extractions: Sequence[ExtractionStage], utterances: int) -> Estimate | None:
     if not RATES.is_file():
         return None
     measured = json.loads(RATES.read_text(encoding="utf-8"))["encoders"]

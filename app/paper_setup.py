@@ -13,8 +13,9 @@ from app.console import params
 from app.project_files import checked_files
 from ercache.errors import UsageError
 from ercache.manifest import MODALITIES
-from ercache.params.edit import edited_text
-from ercache.params.load import LOCAL_FILE, NO_PARAMS, PARAMS_FILE, corpus_root, suggestion
+from ercache.params.edit import edited_text, section_of
+from ercache.params.load import LOCAL_FILE, NO_PARAMS, PARAMS_FILE, suggestion
+from ercache.params.roots import corpus_root
 from ercache.params.schema import Params, PipelineParams
 from extract.corpora import CORPORA
 
@@ -84,8 +85,8 @@ def add_papers(papers: Sequence[str], corpus: str, root: Path, modalities: Seque
     told = []
 
     def add(content: CommentedMap) -> None:
-        content.setdefault("corpora", CommentedMap()).setdefault(corpus, CommentedMap(switches))
-        pipeline = content.setdefault("pipeline", CommentedMap())
+        section_of(content, "corpora").setdefault(corpus, CommentedMap(switches))
+        pipeline = section_of(content, "pipeline")
         old = PipelineParams.model_validate(pipeline[corpus]).profiles if corpus in pipeline else []
         profiles = list(dict.fromkeys([*old, *papers]))
         pipeline[corpus] = _shortest(profiles, modalities)
@@ -97,7 +98,7 @@ def add_papers(papers: Sequence[str], corpus: str, root: Path, modalities: Seque
             )
 
     def locate(content: CommentedMap) -> None:
-        content.setdefault("roots", CommentedMap())[corpus] = str(root.resolve())
+        section_of(content, "roots")[corpus] = str(root.resolve())
         told.append(f"{LOCAL_FILE}: the folder of {corpus} is {root.resolve()}")
 
     contents = {PARAMS_FILE: edited_text(PARAMS_FILE, add), LOCAL_FILE: edited_text(LOCAL_FILE, locate)}

@@ -16,8 +16,8 @@ from app.checkpoint_digests import (
 from app.console import CACHES, DATA, MANIFESTS, MODELS
 from app.corpora import parts_of
 from app.stages import (
-    Extraction,
-    PaperTables,
+    ExtractionStage,
+    TablesStage,
     check_experiments,
     experiments_of,
     extractions_of,
@@ -212,7 +212,7 @@ def _pretrain_stage(name: str, params: Params) -> dict[str, Any]:
     }
 
 
-def _extract_stage(extraction: Extraction, params: Params) -> dict[str, Any]:
+def _extract_stage(extraction: ExtractionStage, params: Params) -> dict[str, Any]:
     features = extraction.features
     faces = any(f.faces for f in features)
     extractors = dict.fromkeys(name for f in features if (name := extractor_of(f)))
@@ -271,7 +271,7 @@ def _plain(feature: str) -> str:
 
 
 def _reproduce_stage(
-    tables: PaperTables, extractions: Iterable[Extraction], params: Params
+    tables: TablesStage, extractions: Iterable[ExtractionStage], params: Params
 ) -> dict[str, Any]:
     caches = [e.folder for e in extractions if e.corpus == tables.corpus]
     runs = [str(MODELS / name) for name in experiments_of(params) if name in tables.experiments]

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import Any
 
-from app.stages import PaperTables
+from app.stages import TablesStage
 from ercache.params.schema import SPLIT_MARK, ExperimentParams, Params, split_array_name
 from extract.encoders import ENCODERS
 from extract.pretrain.config import CONFIGS
@@ -12,7 +12,7 @@ from fusion.papers.feature_deviations import flat, told
 from fusion.papers.original import PaperExtractor, PaperFeature, PaperRun
 
 
-def planned_deviations(params: Params, tables: PaperTables) -> list[str]:
+def planned_deviations(params: Params, tables: TablesStage) -> list[str]:
     """List in which points the project's experiments for a paper deviate from it, one sentence each.
 
     Features, extractors, models and training are compared with what the paper describes. A trained run has a second

@@ -15,7 +15,7 @@ from fusion.evaluation.row_result import rows_file
 
 
 @dataclass(frozen=True)
-class Extraction:
+class ExtractionStage:
     """One stage of the pipeline: extract all features of one modality from one corpus, so media are decoded once."""
 
     corpus: str
@@ -29,7 +29,7 @@ class Extraction:
 
 
 @dataclass(frozen=True)
-class PaperTables:
+class TablesStage:
     """One stage of the pipeline: reproduce the tables of a paper on one corpus.
 
     Attributes:
@@ -58,7 +58,7 @@ class PaperTables:
         return f"{self.paper}-{self.corpus}"
 
 
-def extractions_of(params: Params) -> list[Extraction]:
+def extractions_of(params: Params) -> list[ExtractionStage]:
     """Return the extractions of the pipeline, one for each corpus and modality, in the order of params.yaml."""
     found = []
     for corpus, entry in params.pipeline.items():
@@ -73,11 +73,11 @@ def extractions_of(params: Params) -> list[Extraction]:
         for modality in dict.fromkeys(f.spec.modality for f in features):
             if modality in entry.modalities:
                 group = tuple(f for f in features if f.spec.modality == modality)
-                found.append(Extraction(corpus, modality, group))
+                found.append(ExtractionStage(corpus, modality, group))
     return found
 
 
-def extractors_of(extractions: list[Extraction]) -> list[str]:
+def extractors_of(extractions: list[ExtractionStage]) -> list[str]:
     """Return the names of the extractors that the features of these extractions use.
 
     The extractor of a fold of a cross-validation is called `NAME@SPLIT`, all others `NAME`.
@@ -116,8 +116,8 @@ def _is_staged(name: str, experiment: ExperimentParams, params: Params) -> bool:
     return file is None or file.stem in entry.profiles
 
 
-def tables_of(params: Params) -> list[PaperTables]:
-    """Return the tables that the pipeline reproduces: one `PaperTables` for each paper in it and each corpus."""
+def tables_of(params: Params) -> list[TablesStage]:
+    """Return the tables that the pipeline reproduces: one `TablesStage` for each paper in it and each corpus."""
     found = []
     for corpus, entry in params.pipeline.items():
         for paper in entry.profiles:
@@ -126,7 +126,7 @@ def tables_of(params: Params) -> list[PaperTables]:
             bases = params.reproduce[paper][corpus]
             names = [bases] if isinstance(bases, str) else list(bases.values())
             experiments = {name: params.experiments[name] for name in names}
-            found.append(PaperTables(paper, corpus, experiments, entry.modalities))
+            found.append(TablesStage(paper, corpus, experiments, entry.modalities))
     return found
 
 

@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import Any, Final
 
 from ercache.errors import UsageError
-from ercache.params.schema import ExperimentParams, Params, task_label
+from ercache.params.schema import ExperimentParams, Params
 from ercache.training.selection import METRIC
+from ercache.wording import task_label
 from fusion.evaluation.ranking import Ranking, rank_systems
 from fusion.evaluation.scored_run import ScoredRun, read_scored_runs
 from fusion.evaluation.significance import compare_pair, holm

@@ -87,8 +87,8 @@ def prepare(job: BenchJob, device: str) -> None:
     """Prepare this worker process: decode all inputs, load the networks, and run each network once as warm-up."""
     from threadpoolctl import threadpool_limits
 
+    from extract.engine.environment import exact_arithmetic
     from extract.engine.face_tables import FaceTables
-    from extract.engine.worker import exact_arithmetic
     from extract.faces.mtcnn import FaceFinder
 
     global _lane
@@ -183,7 +183,7 @@ def samples_of(
 def encode_all(feature: "Feature", encoder: "Encoder", samples: Sequence[Sample], job: BenchJob) -> None:
     """Encode input samples in the same batches as the extraction engine, and discard the feature vectors."""
     from extract.engine.batching import make_batches
-    from extract.engine.worker import autocast
+    from extract.engine.environment import autocast
 
     lengths = [encoder.length(sample) for sample in samples]
     for group in make_batches(lengths, feature.spec.batch, job.engine.batch):

@@ -7,7 +7,7 @@ import numpy as np
 
 from extract.encoders import ENCODERS
 from extract.encoders.base import Encoder, Sample
-from extract.engine.worker import autocast
+from extract.engine.environment import autocast
 from extract.media.types import FloatArray
 
 WORDS = (

@@ -1,4 +1,4 @@
-"""Write counts with their nouns in messages for the user."""
+"""Words for the user: counts with their nouns, names of tasks."""
 
 
 def count_noun(number: int, thing: str, things: str = "") -> str:
@@ -9,3 +9,11 @@ def count_noun(number: int, thing: str, things: str = "") -> str:
         things: the noun in plural; by default `thing` with an s.
     """
     return f"{number} {thing if number == 1 else things or f'{thing}s'}"
+
+
+def task_label(task: str, target: str) -> str:
+    """Name of a task for tables: `erc`, `epc`, or `epc of the same speaker` if `epc` predicts that speaker's emotion.
+
+    The two variants of `epc` get different names, because their scores cannot be compared.
+    """
+    return task if target == "next_utterance" else f"{task} of the same speaker"

@@ -36,7 +36,7 @@ from app.manifests import (
 from ercache.errors import CorpusError, UsageError
 from ercache.manifest import Manifest
 from ercache.notes import MEANING
-from ercache.params.load import corpus_root
+from ercache.params.roots import corpus_root
 from ercache.paths import default_store, store_places
 from ercache.reasons import Reason
 from ercache.wording import count_noun

@@ -14,7 +14,8 @@ from app.paper_plan import plan_of
 from app.paper_setup import add_papers, check_papers, remove_profiles, switches_of
 from ercache.errors import UsageError
 from ercache.manifest import MODALITIES, modalities_of
-from ercache.params.load import corpus_root, suggestion
+from ercache.params.load import suggestion
+from ercache.params.roots import corpus_root
 
 
 def register(cli: typer.Typer) -> None:

@@ -18,8 +18,8 @@ from ercache import weights
 from ercache.cpus import cores
 from ercache.errors import UsageError, WorkError
 from ercache.manifest import modalities_of, read_manifest
-from ercache.params.load import local_roots
 from ercache.params.own_corpora import FOLDER, own_corpora
+from ercache.params.roots import local_roots
 from ercache.paths import default_store, store_places
 from ercache.wording import count_noun
 from extract.corpora import CORPORA

@@ -1,11 +1,11 @@
 """Print what a DVC pipeline will run: its stages, the checkpoints that they need, estimated time and disk space."""
 
 from app.console import say, table
-from app.paper_plan import Estimate, Plan
+from app.paper_plan import Estimate, StagePlan
 from ercache.wording import count_noun
 
 
-def show_plan(plan: Plan, command: str = "dvc repro") -> None:
+def show_plan(plan: StagePlan, command: str = "dvc repro") -> None:
     """Print what the pipeline of a corpus will run, which checkpoints it lacks, and the command to run next.
 
     Args:

@@ -21,7 +21,7 @@ FIGURES: Final = {  # metric on validation -> heading
 }
 
 
-class Extractor(BaseModel):
+class ExtractorRecord(BaseModel):
     """What the report reads from `extractor.json`, which `ercache pretrain` writes for a trained extractor.
 
     Attributes:
@@ -65,16 +65,16 @@ class ExtractorRow:
     figures: tuple[float | None, ...]
 
 
-def read_extractor(folder: Path) -> Extractor:
+def read_extractor(folder: Path) -> ExtractorRecord:
     """Read `extractor.json` from the folder of an extractor.
 
     Raises:
         ValidationError: the record is damaged.
     """
-    return Extractor.model_validate_json((folder / RECORD).read_text(encoding="utf-8"))
+    return ExtractorRecord.model_validate_json((folder / RECORD).read_text(encoding="utf-8"))
 
 
-def extractor_rows(extractors: Sequence[Extractor]) -> list[ExtractorRow]:
+def extractor_rows(extractors: Sequence[ExtractorRecord]) -> list[ExtractorRow]:
     """Make one row of the report's table for each extractor, in the same order."""
     return [
         ExtractorRow(
@@ -89,7 +89,7 @@ def extractor_rows(extractors: Sequence[Extractor]) -> list[ExtractorRow]:
     ]
 
 
-def _trained(extractor: Extractor) -> str:
+def _trained(extractor: ExtractorRecord) -> str:
     """Describe in words how an extractor was trained: loss (with its margin), size and initial weights."""
     config = extractor.config
     words = [str(config[key]) for key in ("size", "init") if key in config]

@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
-from app.report.extractors import Extractor, read_extractor
+from app.report.extractors import ExtractorRecord, read_extractor
 from app.report.paper_tables import PaperTables, read_tables
 from app.report.runs import Run, read_run
 from ercache.cache import ArraySpec, CacheFile, Entry, stated_digest
@@ -54,7 +54,7 @@ class ReportData:
     manifests: tuple[Manifest, ...]
     caches: tuple[CacheIndex, ...]
     runs: tuple[Run, ...]
-    extractors: tuple[Extractor, ...]
+    extractors: tuple[ExtractorRecord, ...]
     tables: tuple[PaperTables, ...]
     unreadable: tuple[tuple[str, str], ...]
 

@@ -41,6 +41,14 @@ def edited_text(path: Path, change: Callable[[CommentedMap], None]) -> str:
     return before if after == unchanged else _spliced(before, unchanged, after)
 
 
+def section_of(content: CommentedMap, name: str) -> CommentedMap:
+    """Return a section of a file's content, for changes in place. An absent or empty section is added."""
+    if content.get(name) is None:
+        content[name] = CommentedMap()
+    section: CommentedMap = content[name]
+    return section
+
+
 def _spliced(before: str, unchanged: str, after: str) -> str:
     """Replace only the changed sections in the text of a file.
 

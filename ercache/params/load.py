@@ -1,13 +1,9 @@
 """Read params.yaml, check all of it, and report all wrong entries together.
 
-The caller passes the config classes of corpora, encoders and models, because this package must not import them. The
-root folder of a corpus depends on the machine. The user sets it in one of four places: the option `--root`, the
-environment variable ERCACHE_ROOT_<CORPUS>, params.local.yaml, or params.yaml.
+The caller passes the config classes of corpora, encoders and models, because this package must not import them.
 """
 
 import difflib
-import os
-import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -15,7 +11,7 @@ from typing import Any
 import yaml
 from pydantic import BaseModel, Field, ValidationError
 
-from ercache.errors import ParamsError, UsageError
+from ercache.errors import ParamsError
 from ercache.params.own_corpora import CORPUS_NAME, FOLDER, SCAN, SCANS, own_corpora
 from ercache.params.papers import FOLDER as PAPERS_FOLDER
 from ercache.params.papers import with_corpus, with_papers
@@ -372,36 +368,3 @@ def _unknown(used: Any, known: Mapping[str, Any], where: str, what: str) -> list
 
 def _mapping(value: Any) -> dict[str, Any]:
     return value if isinstance(value, dict) else {}
-
-
-def local_roots() -> dict[str, Any]:
-    """Read the root folders of corpora from params.local.yaml: corpus -> folder; empty if there is no such file."""
-    return _mapping(read_yaml(LOCAL_FILE).get("roots")) if LOCAL_FILE.is_file() else {}
-
-
-def corpus_root(corpus: str, params: Params, given: Path | None = None) -> Path:
-    """Find the root folder of a corpus.
-
-    The user may set it in four places. If several do, the earlier one in this list counts: `given`, the environment
-    variable ERCACHE_ROOT_<CORPUS>, params.local.yaml, params.yaml.
-
-    Args:
-        given: value of the option `--root`, if the user gave it.
-
-    Raises:
-        UsageError: the root folder is set nowhere, or it is not a folder.
-    """
-    variable = "ERCACHE_ROOT_" + re.sub("[^A-Z0-9]", "_", corpus.upper())
-    root = given or os.environ.get(variable) or local_roots().get(corpus) or params.roots.get(corpus)
-    if not root:
-        raise UsageError(
-            f"the root folder of corpus {corpus!r} is not set",
-            hint=f"give --root DIR, set {variable}, or write `roots: {{{corpus}: DIR}}` to {LOCAL_FILE}",
-        )
-    folder = Path(os.path.expanduser(str(root)))
-    if not folder.is_dir():
-        raise UsageError(
-            f"the root of corpus {corpus!r} is not a folder: {folder}",
-            hint=f"check that it is mounted, or change it with --root or in {LOCAL_FILE}",
-        )
-    return folder

@@ -14,7 +14,7 @@ SECTIONS: Final[tuple[Section, ...]] = ("features", "pretrain", "experiments")
 def with_papers(
     raw: Mapping[str, Any], papers: Mapping[str, dict[str, Any]]
 ) -> tuple[dict[str, Any], list[str]]:
-    """Add the runs of papers to the content of params.yaml.
+    """Join the content of params.yaml with the features, extractors and experiments in the files of the papers.
 
     Args:
         raw: content of params.yaml, not checked yet.

@@ -172,14 +172,6 @@ Task = Literal["erc", "epc"]
 EpcTarget = Literal["next_utterance", "next_same_speaker"]
 
 
-def task_label(task: str, target: str) -> str:
-    """Name of a task for tables: `erc`, `epc`, or `epc of the same speaker` if `epc` predicts that speaker's emotion.
-
-    The two variants of `epc` get different names, because their scores cannot be compared.
-    """
-    return task if target == "next_utterance" else f"{task} of the same speaker"
-
-
 class ExperimentParams(Strict):
     """An experiment: a model trained on features of a corpus.
 

@@ -1,7 +1,7 @@
-"""The registry of encoders.
+"""The registry of encoders: a table from the key of an encoder, such as `audio/mfcc`, to its class.
 
-`text/`, `audio/` and `visual/` have one file per network, with its registry entry at the end. Importing an encoder does
-not import torch, transformers, librosa or scikit-image. They are imported when the encoder is built or run.
+The files in `text/`, `audio/` and `visual/` contain the encoders, each with its registry entry at the end of the file.
+Large packages such as torch, transformers and librosa are imported only when an encoder is built or run.
 """
 
 from collections.abc import Mapping
@@ -18,5 +18,5 @@ ENCODERS: Final = Registry[EncoderKind](
 
 
 def configs() -> Mapping[str, type[BaseModel]]:
-    """Return a dict from encoder key to the class of the encoder's params. It is used to check params.yaml."""
+    """Return a dict from encoder key (such as `audio/mfcc`) to the class that checks its params in params.yaml."""
     return ENCODERS.mapped(lambda kind: kind.Params)

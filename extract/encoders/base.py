@@ -1,4 +1,4 @@
-"""The interface of an encoder: what it needs as input, what it returns, and what it guarantees."""
+"""The interface of every encoder: which input it needs, which arrays it returns, and which rules it keeps."""
 
 import re
 from collections.abc import Sequence
@@ -22,18 +22,18 @@ WHOLE_DIALOGUE: Final = 1_000_000  # number of neighbours that stands for the wh
 
 @dataclass(frozen=True)
 class Input:
-    """What an encoder needs as input. The engine decodes only this.
+    """Which input an encoder needs; the extraction engine decodes nothing else from text, sound and video.
 
     Attributes:
         text: whether it needs the transcript.
         rate: sampling rate of the sound that it needs (mono float32 in [-1, 1]), Hz; None if it needs no sound.
         pictures: which pictures of the clip it needs; None if it needs no pictures.
         faces: whether it needs face detections on these pictures.
-        video: whether it needs the reference to the video file, to find results of another program.
-        speaker: whether it needs the speaker of the utterance and of each neighbour; `next` means that it also needs
+        video: whether it needs the path of the video file (not its content), to find a table of another program.
+        speaker: whether it needs the speaker of the utterance and of its neighbours; `next` means that it also needs
             the speaker of the next utterance.
-        past, future: from how many utterances before and after in the same dialogue it also needs text and sound;
-            `WHOLE_DIALOGUE` for all. A feature with `future` above 0 cannot be used for prediction.
+        past, future: number of earlier and of later utterances of the dialogue whose text and sound it also needs;
+            `WHOLE_DIALOGUE` for all. With `future` above 0, the feature cannot serve to predict the next emotion.
     """
 
     text: bool = False
@@ -47,13 +47,13 @@ class Input:
 
     @property
     def in_dialogue(self) -> bool:
-        """Whether the input depends on the utterance's place in the dialogue."""
+        """Whether an encoder needs a speaker or neighbours, so that its input depends on the place in the dialogue."""
         return bool(self.speaker or self.past or self.future)
 
 
 @dataclass(frozen=True)
 class Neighbour:
-    """An utterance before or after the encoded one: text, sound and speaker, as far as needed and available."""
+    """An earlier or later utterance of the same dialogue; text, sound or speaker is None if not needed or absent."""
 
     text: str | None = None
     sound: FloatArray | None = None
@@ -62,9 +62,10 @@ class Neighbour:
 
 @dataclass(frozen=True)
 class Sample:
-    """What an encoder gets for one utterance; the encoder's `Input` decides which fields are filled.
+    """The input of an encoder for one utterance: text, sound, pictures, speaker and neighbours.
 
-    `before` and `after` are in the order of the dialogue.
+    Only the fields that the encoder's `Input` asks for are filled. `frames` holds the pictures of the clip. `before`
+    and `after` hold the earlier and the later utterances, in the order of the dialogue.
     """
 
     text: str | None = None
@@ -79,9 +80,10 @@ class Sample:
 
 @dataclass(frozen=True)
 class Encoded:
-    """The arrays that an encoder computed for one utterance, and how many frames, tokens or windows it used.
+    """The output of an encoder for one utterance.
 
-    Each array has shape [T, ...]; T, the number of rows, may differ between arrays.
+    `arrays` maps names to arrays [T, ...], whose number of rows T may differ. `frames` says from how many pictures,
+    sound frames, tokens or windows they were computed.
     """
 
     arrays: dict[str, NDArray[Any]]
@@ -90,23 +92,22 @@ class Encoded:
 
 @dataclass(frozen=True)
 class EncoderSpec:
-    """The fixed properties of an encoder.
+    """The properties of an encoder that do not depend on its params.
 
     Attributes:
         key: modality and name as in params.yaml, for example `audio/mfcc`.
         modality: modality of the feature.
-        summary: one line for the list of encoders.
-        batch: how inputs form a batch: `mask` (padded, with attention mask), `equal` (inputs of one shape), `one` (each
-            input alone).
-        version: increased when a code change changes the output.
+        summary: one line that describes the encoder in the list of encoders.
+        batch: how inputs form a batch: `mask` (padded, with attention mask), `equal` (only inputs of the same length),
+            `one` (each input alone).
+        version: number that a developer increases when the encoder's output changes.
         licence: licence of network and weights.
-        tolerance: largest allowed difference |a-b| / max(1, max|a|) between the output for an utterance alone and in a
-            batch.
-        weights: key of the default checkpoint in ercache's table of checkpoints; None without one. A param named
-            `weights` chooses another checkpoint.
+        tolerance: largest allowed difference |a-b| / max(1, max|a|) between the output `a` for an utterance alone and
+            its output `b` in a batch.
+        weights: name of the checkpoint that is used if no param chooses another; None for an encoder without one.
         paper: the paper that describes the encoder.
         unavailable: why the encoder cannot run; empty if it can.
-        libraries: packages of this encoder alone whose versions are recorded with every feature.
+        libraries: Python packages that only this encoder uses; every feature records their versions.
     """
 
     key: str
@@ -123,25 +124,28 @@ class EncoderSpec:
 
 
 class Encoder(Protocol):
-    """An encoder built with its params on a device; it turns samples into arrays.
+    """An encoder that is ready to run: built with its params, on a device.
 
-    For each sample, `encode` returns its arrays or a `Missing` with the reason. It never replaces missing input by
-    zeros. It never raises an exception because of a bad sample.
+    For each utterance, `encode` returns arrays, or a `Missing` that says why there are none. A missing input is never
+    replaced by zeros, and a bad input never raises an exception.
     """
 
     def length(self, sample: Sample) -> int:
-        """Return the length of the network's input for a sample, from which batches are formed.
+        """Return how long the network's input for an utterance is, so that similar utterances share a batch.
 
-        With the batch rule `mask`, inputs are padded to the longest one; with `equal`, a batch has inputs of one
-        length. The length is in tokens, in sound samples, or 0 if all inputs have one size.
+        The length is a number of tokens or of sound samples; it is 0 if all inputs have the same size. With the batch
+        rule `mask`, inputs are padded to the longest one; with `equal`, all inputs of a batch have the same length.
         """
 
     def encode(self, samples: Sequence[Sample]) -> list[Any]:
-        """Return for each sample of a batch, in order, the arrays (`Encoded`) or why there are none (`Missing`)."""
+        """Return for each utterance of a batch, in order, its arrays (`Encoded`) or why there are none (`Missing`)."""
 
 
 class EncoderKind(Protocol):
-    """An entry of the encoder registry: a class of encoders, or an object that builds the encoders of a family."""
+    """An entry of the encoder registry: it describes an encoder and, when called, builds it.
+
+    The entry is a class, or an object if several encoders share a class (such as RoBERTa base and large).
+    """
 
     @property
     def spec(self) -> EncoderSpec:
@@ -152,18 +156,18 @@ class EncoderKind(Protocol):
         """The pydantic class of the encoder's params, which checks those in params.yaml."""
 
     def input(self, params: Any, /) -> Input:
-        """Return which input (text, sound, pictures, faces, neighbours) the encoder needs with these params."""
+        """Return which input the encoder needs with these params: text, sound, pictures, faces or neighbours."""
 
     def arrays(self, params: Any, /) -> tuple[ArraySpec, ...]:
         """Return the names and shapes of the arrays that the encoder computes with these params."""
 
     def __call__(self, params: Any, device: str = "cpu", weights: Weights | None = None) -> Encoder:
-        """Build an encoder.
+        """Build the encoder: load its network, if it has one, and put it on a device.
 
         Args:
-            params: params of the encoder.
-            device: torch device.
-            weights: handle of the checkpoint; None for the default checkpoint, or for an encoder without one.
+            params: params of the encoder, as in params.yaml.
+            device: torch device, such as `cpu` or `cuda`.
+            weights: the checkpoint to load; None loads the one that params or `spec` name, if any.
 
         Raises:
             WeightsError: the checkpoint is absent, damaged or belongs to another network.
@@ -171,7 +175,7 @@ class EncoderKind(Protocol):
 
 
 def missing_parts(kind: Any) -> list[str]:
-    """Return sentences that say which attributes and methods an entry of the encoder registry lacks."""
+    """Check an entry of the encoder registry; return one sentence for each attribute or method that is not usable."""
     if not isinstance(getattr(kind, "spec", None), EncoderSpec):
         return [f"{kind!r} has no `spec` of class EncoderSpec"]
     found = [

@@ -1,9 +1,9 @@
 """Choose a folder where numba stores the code that it compiles for librosa.
 
-Numba uses NUMBA_CACHE_DIR, or else a folder beside librosa's files. In a shared or read-only installation both may be
-read-only, and so may the home folder. Without a writable folder, librosa cannot be imported. One process fills
-ercache's own folder before other processes see it: if several processes compile the same functions at once, the stored
-files can be damaged (see `extract.encoders.warm_up`).
+Numba uses the folder in the variable NUMBA_CACHE_DIR, or else a folder beside librosa's files. If neither is writable,
+as in a shared installation, librosa cannot be imported. Then ercache makes a folder of its own. It is filled by one
+process before others see it, because stored files can be damaged if several processes compile the same functions at
+once (see `extract.encoders.warm_up`).
 """
 
 import atexit
@@ -27,10 +27,12 @@ VARIABLE: Final = "NUMBA_CACHE_DIR"
 
 
 def prepare() -> None:
-    """Make sure that librosa can be imported, in this process and in the processes that it starts.
+    """Give numba a writable folder, so that this process and the processes that it starts can import librosa.
+
+    The first call on a machine may compile librosa's functions, which takes half a minute.
 
     Raises:
-        WorkError: librosa's functions cannot be compiled.
+        WorkError: the process that compiles librosa's functions has failed.
     """
     if place_found_by_numba() is not None:
         return
@@ -48,7 +50,7 @@ def prepare() -> None:
 
 
 def place_found_by_numba() -> Path | None:
-    """Return the writable folder that numba uses without help; None if there is none."""
+    """Return the folder that numba uses by itself (NUMBA_CACHE_DIR, or beside librosa); None if none is writable."""
     spec = importlib.util.find_spec("librosa")
     beside = Path(spec.origin or "").parent / "core" / "__pycache__" if spec is not None else None
     given = os.environ.get(VARIABLE)
@@ -59,15 +61,15 @@ def place_found_by_numba() -> Path | None:
 
 
 def own_folder() -> Path | None:
-    """Return a writable folder that belongs to ercache; None if there is none."""
+    """Return ercache's own folder for numba, in the user's folder or in the store; None if neither is writable."""
     folders = (user_folder() / "numba", default_store() / "numba")
     return next((folder for folder in folders if why_not_writable(folder) is None), None)
 
 
 def _folder_name() -> str:
-    """Return a folder name that contains the versions of Python, librosa and numba, and the type of processor.
+    """Return a folder name made of the versions of Python, librosa and numba, and the type of processor.
 
-    So machines that share a home folder use different folders if their compiled code differs.
+    Compiled code depends on these four. So machines that share a home folder do not read each other's code.
     """
     from llvmlite.binding import get_host_cpu_name
 
@@ -90,7 +92,7 @@ def _compile_into(folder: Path) -> None:
             words = done.stderr.strip().rpartition("\n")[2]
             raise WorkError(
                 f"librosa's functions cannot be compiled ({words or f'exit code {done.returncode}'})",
-                hint=f"set {VARIABLE} to a folder that you may write",
+                hint=f"set the environment variable {VARIABLE} to a folder in which you may write",
             )
         if not folder.is_dir():
             fresh.rename(folder)

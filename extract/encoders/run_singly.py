@@ -1,4 +1,4 @@
-"""Sort out samples that cannot be encoded, and encode all other samples together."""
+"""Set aside utterances whose input cannot be encoded, and encode all other utterances together."""
 
 from collections.abc import Callable, Iterable, Sequence
 
@@ -11,13 +11,13 @@ def encode_usable(
     fault: Callable[[Sample], Missing | None],
     forward: Callable[[list[Sample]], Iterable[Encoded]],
 ) -> list[Encoded | Missing]:
-    """Encode the usable samples together. Return one result per sample, in order: what `forward` gives, or the fault.
+    """Encode all usable utterances together; return for each utterance, in order, its arrays or why there are none.
 
     Args:
-        samples: one sample per utterance.
-        fault: returns why a sample cannot be encoded, or None if it can.
-        forward: encodes a list of usable samples and returns one `Encoded` for each; it is not called with an empty
-            list.
+        samples: inputs of the encoder, one per utterance.
+        fault: function that returns why an input cannot be encoded, or None if it can.
+        forward: function that encodes a list of usable inputs and returns one `Encoded` for each. It is not called if
+            no input is usable.
     """
     faults = [fault(sample) for sample in samples]
     good = [sample for sample, bad in zip(samples, faults, strict=True) if bad is None]

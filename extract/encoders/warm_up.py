@@ -1,8 +1,7 @@
 """Compile librosa's functions in one process, after installation: `python -m extract.encoders.warm_up`.
 
-Numba stores compiled functions beside librosa's files, or where `extract.encoders.numba_cache` says. If several workers
-on a new machine compile the same functions at once, a stored file can be damaged. Then every process that loads this
-file dies.
+Numba compiles functions of librosa at their first use and stores the result in a file. If several processes on a new
+machine do this at once, the file can be damaged, and every process that loads it crashes. So one process does it first.
 """
 
 import numpy as np
@@ -15,9 +14,9 @@ RATE = 16_000
 
 
 def main() -> None:
-    """Run ercache's code that uses librosa's compiled functions, so that numba compiles and stores them.
+    """Use each librosa function that needs compiling once, so that numba compiles it and stores the result.
 
-    A tone of one second passes through three sound encoders and through librosa's change of tempo.
+    For this, a tone of one second runs through three sound encoders and through librosa's change of tempo.
     """
     import librosa
 

@@ -10,8 +10,8 @@ import numpy as np
 
 from ercache.params.schema import EngineParams
 from extract.encoders.base import Neighbour, Sample
+from extract.engine.environment import autocast, exact_arithmetic, out_of_memory
 from extract.engine.plan import Feature
-from extract.engine.worker import autocast, exact_arithmetic, out_of_memory
 from extract.media.types import Faces, Frame, PictureRequest
 
 SECONDS = 4.0  # length of the sound, about the mean utterance of MELD; words and pictures match it

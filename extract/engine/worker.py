@@ -5,15 +5,12 @@ A worker tells the engine each step before it begins, so that the engine knows a
 
 import contextlib
 import os
-import platform
 import queue
-import sys
 import threading
 import traceback
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from importlib.metadata import version
 from multiprocessing.connection import Connection
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -21,11 +18,12 @@ from threadpoolctl import threadpool_limits
 
 from ercache.cache import Status
 from ercache.errors import ErcacheError
-from ercache.params.schema import EngineParams, FacePolicy
+from ercache.params.schema import FacePolicy
 from ercache.processes import end_with_parent, keep_stdout_clean, share_one_heap
 from ercache.reasons import Missing, Reason
 from extract.encoders.base import Encoded, Encoder, Neighbour, Sample
 from extract.engine.batching import make_batches
+from extract.engine.environment import autocast, environment_of, exact_arithmetic, out_of_memory
 from extract.engine.grouping import RowGroups
 from extract.engine.job import Activity, JobResult, KnownUnitsQuery, RowFailure, WorkerJob, WorkerSetup
 from extract.engine.plan import Feature, InputSource
@@ -38,41 +36,7 @@ from extract.media.types import Frame
 if TYPE_CHECKING:
     from extract.faces.mtcnn import FaceFinder
 
-# Their versions are recorded with every feature; what only one encoder uses stands in its `EncoderSpec.libraries`.
-LIBRARIES = (
-    "torch",
-    "numpy",
-    "librosa",
-    "scikit-image",
-    "transformers",
-    "tokenizers",
-    "simplemma",
-    "facenet-pytorch",
-    "av",
-    "soxr",
-)
-
-
 T = TypeVar("T")
-
-
-def environment_of(device: str, engine: EngineParams, libraries: Sequence[str] = ()) -> dict[str, Any]:
-    """Return the library versions, device, precision and threads, all of which affect the values of features.
-
-    The dict is recorded in the provenance of each cache file.
-
-    Args:
-        device: name of the torch device.
-        engine: engine parameters of params.yaml; they give the precision and the number of threads.
-        libraries: libraries that one encoder uses, besides those whose versions are always recorded.
-    """
-    return {
-        "versions": {name: version(name) for name in (*LIBRARIES, *libraries)},
-        "python": ".".join(platform.python_version_tuple()[:2]),
-        "device": device.split(":")[0],
-        "precision": engine.precision,
-        "threads": engine.threads,
-    }
 
 
 def run_worker(connection: Connection, setup: WorkerSetup) -> None:
@@ -366,44 +330,6 @@ def together_or_singly(
             return {rows[0]: Missing(reason, f"{type(error).__name__}: {error}")}
     on_split()
     return {n: result for row in rows for n, result in together_or_singly(work, [row]).items()}
-
-
-def exact_arithmetic(threads: int) -> None:
-    """Make torch compute in full float32 (without TF32), and give equal results for equal input.
-
-    Does nothing if torch has not been imported yet.
-
-    Args:
-        threads: number of CPU threads that torch uses.
-    """
-    torch = sys.modules.get("torch")
-    if torch is None:
-        return
-    torch.set_num_threads(threads)
-    torch.backends.cuda.matmul.allow_tf32 = False
-    torch.backends.cudnn.allow_tf32 = False
-    torch.backends.cudnn.benchmark = False
-    torch.backends.cudnn.deterministic = True
-
-
-def autocast(device: str, precision: str) -> Any:
-    """Return a context manager in which networks compute with the given precision; for float32 it does nothing.
-
-    Args:
-        device: name of the torch device.
-        precision: name of a torch floating-point type, for example `bfloat16`.
-    """
-    if precision == "float32":
-        return contextlib.nullcontext()
-    import torch
-
-    return torch.autocast(device.split(":")[0], dtype=getattr(torch, precision))
-
-
-def out_of_memory() -> tuple[type[BaseException], ...]:
-    """Return the types of exceptions that are raised when the memory of the machine or of the GPU is used up."""
-    torch = sys.modules.get("torch")
-    return (MemoryError,) if torch is None else (MemoryError, torch.OutOfMemoryError)
 
 
 def build_sample(feature: Feature, source: InputSource, inputs: RowInputs) -> Sample:

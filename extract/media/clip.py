@@ -105,9 +105,6 @@ def read_clips(
     The clips are the same as those of `read_spans`, but memory holds only the spans that are being read.
 
     Args:
-        path: path of the file.
-        spans: the time spans and what is requested from each.
-        limits: limits of time, pixels and memory.
         tick: function that is called often while the file is read, for example to show that the process is alive.
     """
     left = dict(enumerate(spans))

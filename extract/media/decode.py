@@ -17,7 +17,7 @@ from ercache.params.schema import Limits
 from extract.media.audio import SoundPiece, sound_piece
 from extract.media.container import is_data_error
 from extract.media.display import MAX_TICKS, ticks_of
-from extract.media.probe import Packets
+from extract.media.packets import Packets
 from extract.media.recording import SETTLING_SECONDS, PacketRanges, Recording
 from extract.media.scaling import Scaler
 from extract.media.types import Image, Times
@@ -44,9 +44,10 @@ class DecodeRequest:
     """What to decode from a file.
 
     Attributes:
-        pictures: wanted size and crop -> times at which the wanted pictures begin, seconds from the start of the
-            file, sorted.
-        windows: start and end of each wanted stretch of sound, in seconds of the file's own timestamps.
+        pictures: wanted size and crop -> display times of the wanted pictures, seconds from the start of the file,
+            sorted.
+        windows: start and end of each wanted stretch of sound, in seconds of the file's own clock, which need not
+            begin at 0.
     """
 
     pictures: Mapping[PictureFilter, Times] = field(default_factory=dict)

@@ -13,7 +13,8 @@ import av
 import numpy as np
 
 from extract.media.container import Deadline, ErrorLog, demuxed
-from extract.media.probe import Packets, Probe, decodable, moving_pictures, probe_container
+from extract.media.packets import Packets
+from extract.media.probe import Probe, decodable, moving_pictures, probe_container
 from extract.media.rows import packet_identity, read_alone
 
 MAX_KEPT_BYTES: Final = 64 << 20  # packets of smaller files stay in memory between indexing and decoding

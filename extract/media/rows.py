@@ -41,7 +41,8 @@ def read_rows(
 
     Returns:
         Three things: for each stream, a list with the properties of each packet (`Row`: times, duration, position,
-        ...); FFmpeg's packets if `keep`, else an empty list; and whether each stream must be read alone.
+        ...); FFmpeg's packets if `keep`, else an empty list; and whether the file must be opened once for each stream,
+            because reading them together ends too early.
     """
     rows, kept = _read(container, streams, deadline, error_log, keep)
     if len(streams) < 2 or "mov" not in container.format.name or not any(map(_ends_early, streams, rows)):

@@ -1,6 +1,5 @@
-"""Train the extractors (feature networks) that the papers train themselves.
+"""Train extractors (networks that compute features) where a paper does so before its fusion model: `ercache pretrain`.
 
-Each trained extractor records the ids of the utterances it was trained on. Inputs come from the engine (manifest,
-media, face detections) or from folders of labelled files. The training loop is `ercache.training.loop`. Test data are
-never read.
+An extractor is trained on the train subset of a corpus, or on a folder of labelled files; its best epoch is chosen on
+validation data, and test data are never read. It records the ids of all utterances that it has seen.
 """

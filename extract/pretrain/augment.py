@@ -1,4 +1,4 @@
-"""Random changes of sounds and images (augmentation) for the training of extractors; never used in extraction.
+"""Augmentation: change sounds and images at random while an extractor is trained. Feature extraction never does this.
 
 Source: docs/papers/m2fnet.md, sections 3.2 and 5.2.
 """
@@ -18,9 +18,9 @@ SNR: Final = (10.0, 30.0)  # signal-to-noise ratio, dB
 
 
 def augment_sound(sound: FloatArray, random: np.random.Generator) -> FloatArray:
-    """Change a sound of n samples at random, [n] -> [n / rate].
+    """Change a sound at random: its tempo with probability 0.5, and noise is added with probability 0.5.
 
-    With probability 0.5 its tempo changes by the factor `rate`, and with probability 0.5 noise is added.
+    The tempo is multiplied by 0.8 to 1.25, so the result has another length: [n] becomes [n / factor].
     """
     if random.random() < CHANCE:
         sound = time_warp(sound, float(random.uniform(*WARP_RATES)))
@@ -30,9 +30,9 @@ def augment_sound(sound: FloatArray, random: np.random.Generator) -> FloatArray:
 
 
 def time_warp(sound: FloatArray, rate: float) -> FloatArray:
-    """Play a sound of n samples `rate` times as fast without changing its pitch, [n] -> [round(n / rate)].
+    """Make a sound `rate` times as fast without changing its pitch; n samples become round(n / rate).
 
-    The method is librosa's phase vocoder.
+    The method is librosa's phase vocoder. A sound below 64 samples stays as it is.
     """
     import librosa
 
@@ -46,11 +46,11 @@ def time_warp(sound: FloatArray, rate: float) -> FloatArray:
 
 
 def add_noise(sound: FloatArray, snr: float, random: np.random.Generator) -> FloatArray:
-    """Add white Gaussian noise to a sound of n samples, [n].
+    """Add white Gaussian noise to a sound, [n].
 
     Args:
-        sound: mono samples, [n].
-        snr: mean power of the sound relative to that of the noise, dB.
+        sound: n mono samples, [n].
+        snr: signal-to-noise ratio: mean power of the sound relative to that of the noise, dB.
         random: random generator.
     """
     power = float(np.mean(np.square(sound, dtype=np.float64)))
@@ -59,6 +59,6 @@ def add_noise(sound: FloatArray, snr: float, random: np.random.Generator) -> Flo
 
 
 def flip_randomly(images: Tensor, random: torch.Generator) -> Tensor:
-    """Mirror each of B images [B, height, width, 3] left to right with probability 0.5."""
+    """Mirror each of B images left to right with probability 0.5, [B, height, width, 3]."""
     mirror = torch.rand(len(images), generator=random).to(images.device) < CHANCE
     return torch.where(mirror[:, None, None, None], images.flip(2), images)

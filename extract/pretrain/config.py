@@ -1,4 +1,4 @@
-"""Parameters of the training runs of extractors, as given under `pretrain:` in params.yaml."""
+"""Parameters for training extractors: the classes that check the runs under `pretrain:` in params.yaml."""
 
 from typing import Final, Literal, Self
 
@@ -23,14 +23,15 @@ class MetricLoss(Strict):
 
     Attributes:
         margin: how the margin of the triplet loss is computed. `similarity`: from the similarities (1 - distance) of
-            the embeddings; the loss then separates the classes. `printed`: from the distances, as Eq. 11 of the paper
-            is printed; the loss then rewards equal embeddings of all classes (R11 in docs/papers/m2fnet.md).
+            the embeddings, so that the loss separates the classes. `printed`: from the distances, literally as in Eq.
+            11 of the paper; then equal embeddings of all classes cost less than separate ones (R11 in
+            docs/papers/m2fnet.md).
             `printed_stopgrad`: as `printed`, but no gradient flows through the margin. `fixed`: always 0.2, in a hinge
             loss.
         weights: weights of the triplet, covariance and variance losses, in this order.
-        var_form, cov_form: form of the variance loss and of the covariance loss. `vicreg`: as in the VICReg paper.
-            `printed`: as in Eqs. 12 and 13 of the M2FNet paper, where the hinge of the variance loss and the square of
-            the covariance loss are absent (R12 in docs/papers/m2fnet.md).
+        var_form, cov_form: formulas of the variance loss and of the covariance loss. `vicreg`: those of the VICReg
+            paper. `printed`: literally Eqs. 12 and 13 of the M2FNet paper, which have no hinge in the variance loss and
+            no square in the covariance loss (R12 in docs/papers/m2fnet.md).
     """
 
     margin: Margin = "similarity"
@@ -40,18 +41,18 @@ class MetricLoss(Strict):
 
 
 class ExtractorConfig(Strict):
-    """Parameters that both image extractors of M2FNet have.
+    """Parameters that M2FNet's two image extractors have (for mel spectrograms and for pictures).
 
     Attributes:
         size: side of the images: 224 (`paper`), 112 (`small`, for CPU) or 64 pixels (`tiny`).
-        init: initial weights: `imagenet` needs the checkpoint resnet18; `scratch` starts from random weights.
-        objective: `triplet` is metric learning; `cross_entropy` trains a linear classifier on the embedding, for
-            comparison.
+        init: initial weights: `imagenet` takes those of the checkpoint resnet18; `scratch` takes random weights.
+        objective: loss: `triplet` is M2FNet's metric learning; `cross_entropy` trains a linear classifier on the
+            embedding, for comparison.
         loss: parameters of the metric learning loss.
         classes: number of classes in a batch; None for all classes.
         images: number of images per class in a batch.
-        augment: whether sounds are changed in tempo and by noise, and pictures are mirrored, at random.
-        passes: passes over the training images between two validations.
+        augment: whether training data change at random: tempo and noise of sounds, mirrored pictures.
+        passes: how often the training images are read between two validations.
     """
 
     size: Size = "paper"
@@ -70,36 +71,36 @@ class ExtractorConfig(Strict):
 
     @property
     def checkpoint(self) -> str | None:
-        """Key of the checkpoint from which the training starts; None for `scratch`."""
+        """Key of the checkpoint whose weights the training starts from; None if it starts from random weights."""
         return "resnet18" if self.init == "imagenet" else None
 
 
 class AudioConfig(ExtractorConfig):
-    """Parameters of the training of `audio/mel-resnet18`.
+    """Parameters for training `audio/mel-resnet18`, in addition to those of both image extractors.
 
     Attributes:
-        variants: number of augmented versions of each sound, made once before the training; None makes a new version
-            each time a sound is used.
+        variants: number of augmented (randomly changed) versions of each sound, made once before the training; None
+            makes a new version each time a sound is used.
     """
 
     variants: int | None = Field(None, ge=1)
 
 
 class VisualConfig(ExtractorConfig):
-    """Parameters of the training of `visual/m2fnet-dual`.
+    """Parameters for training `visual/m2fnet-dual`, in addition to those of both image extractors.
 
     Attributes:
-        frames: number of pictures per utterance from which scenes and faces are taken.
+        frames: number of pictures per utterance; the whole pictures and the faces in them are training images.
     """
 
     frames: int = Field(3, ge=1)
 
 
 class ExtractorTraining(Strict):
-    """Number of epochs, learning rate and other optimisation parameters of the image extractors.
+    """Optimisation parameters of M2FNet's image extractors: epochs, learning rate and so on.
 
-    The defaults are the paper's: Adam with learning rate 1e-4 and weight decay 1e-6 (docs/papers/m2fnet.md, section
-    5.2).
+    The defaults are those of the paper: Adam with learning rate 1e-4 and weight decay 1e-6 (docs/papers/m2fnet.md,
+    section 5.2).
     """
 
     epochs: int = Field(60, ge=1)
@@ -110,20 +111,20 @@ class ExtractorTraining(Strict):
 
 
 class TextConfig(Strict):
-    """Parameters of the training of `text/m2fnet-roberta`.
+    """Parameters for training `text/m2fnet-roberta`.
 
-    A feature that uses the trained extractor must have the same `size`, `past`, `future`, `names` and `events`.
+    A feature that uses the trained network must have the same `size`, `past`, `future`, `names` and `events`.
 
     Attributes:
-        size: size of the network; `small` is smaller than any published RoBERTa and has no checkpoint.
-        init: initial weights: `checkpoint` starts from RoBERTa of that size; `scratch` from random weights, with a
-            tokenizer trained on the training utterances.
-        vocabulary: largest number of tokens of the tokenizer that `scratch` trains.
-        past, future: number of utterances before and after that are read with an utterance; `max` for as many as fit
-            into 512 tokens.
-        names: what is written before each utterance: nothing (`none`), the speaker's name (`first`), or for IEMOCAP the
-            speaker's sex (`sex`; for other corpora the name).
-        events: keep tags such as [LAUGHTER].
+        size: size of the RoBERTa; for `small` there is no published checkpoint, so it needs `init: scratch`.
+        init: initial weights: `checkpoint` takes the published RoBERTa of this size; `scratch` takes random weights,
+            and trains a tokenizer on the training utterances.
+        vocabulary: largest number of tokens in the vocabulary of the tokenizer that `scratch` trains.
+        past, future: number of earlier and of later utterances that are read with the current one; `max` for as many
+            as fit into 512 tokens.
+        names: what is written before each utterance: `first` writes the speaker's name; `sex` writes the speaker's sex
+            in IEMOCAP, and the name in other corpora; `none` writes nothing.
+        events: whether tags such as [LAUGHTER] stay in the text.
     """
 
     size: Literal["small", "base", "large"] = "large"
@@ -142,20 +143,21 @@ class TextConfig(Strict):
 
     @property
     def checkpoint(self) -> str | None:
-        """Key of the checkpoint from which the training starts; None for `scratch`."""
+        """Key of the checkpoint whose weights the training starts from; None if it starts from random weights."""
         return f"roberta-{self.size}" if self.init == "checkpoint" else None
 
 
 class TextTraining(Strict):
-    """Number of epochs, learning rate and other optimisation parameters of the text extractor.
+    """Optimisation parameters of the text extractor: epochs, learning rate and so on.
 
-    The defaults are those of docs/papers/m2fnet.md, section 3.1, for one neighbour on each side.
+    The defaults are those that docs/papers/m2fnet.md, section 3.1, gives for one neighbour on each side.
 
     Attributes:
-        batch: utterances in a batch.
-        accumulate: batches in an optimizer step.
-        warmup: share of the steps in which the learning rate rises from 0; after them it falls to 0 again.
-        mixed: use mixed precision with bfloat16, on a GPU only.
+        batch: number of utterances in a batch.
+        accumulate: number of batches whose gradients are averaged for one optimizer step.
+        warmup: fraction of all optimizer steps, at the beginning, in which the learning rate rises from 0 to `lr`; then
+            it falls linearly to 0.
+        mixed: use mixed precision (bfloat16) on a GPU; on a CPU it has no effect.
     """
 
     epochs: int = Field(5, ge=1)

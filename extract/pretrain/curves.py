@@ -1,4 +1,4 @@
-"""Write the learning curves of an extractor's training as tables, one per score, for `dvc plots`."""
+"""Write the learning curves of a trained extractor (loss and scores of each epoch) as tables, for `dvc plots`."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -9,9 +9,9 @@ from ercache.trained_extractors import CURVES
 
 
 class _Tables(Live):
-    """Writes tables with dvclive, but without a git repository.
+    """Lets dvclive write its tables in any folder, without a git repository.
 
-    By itself, dvclive would create a repository where there is none, and fail in a repository without a commit.
+    Unchanged, dvclive would create a repository where there is none, and fail in a repository without a commit.
     """
 
     def _init_dvc(self) -> None:
@@ -19,7 +19,7 @@ class _Tables(Live):
 
 
 def write_curves(folder: Path, history: Sequence[Mapping[str, float]]) -> None:
-    """Write the scores of all epochs into the folder of an extractor. Dates and durations are left out."""
+    """Write the scores of all epochs as tables into the folder of a trained extractor, one table per score."""
     with _Tables(str(folder / CURVES), save_dvc_exp=False, dvcyaml=None) as live:
         for row in history:
             live.step = int(row["epoch"])

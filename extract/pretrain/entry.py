@@ -1,4 +1,4 @@
-"""Find a training run under `pretrain:` in params.yaml, and apply the options of the command line to it."""
+"""Find the training run that `ercache pretrain NAME` means in params.yaml, and apply the command's options to it."""
 
 from pathlib import Path
 
@@ -17,30 +17,31 @@ def training_entry(
     split: str | None = None,
     seed: int | None = None,
 ) -> tuple[str, PretrainParams]:
-    """Find a training run by its name, or by the key of its extractor if only one run trains this extractor.
+    """Find a training run of an extractor in params.yaml, and apply options of the command line to it.
 
-    A key stands for a run of params.yaml. The runs of papers, which have files of their own, are found by their names.
+    A run is found by its name, or by the key of the encoder that it trains if only one run trains this encoder. Runs
+    in the files of papers are found only by name.
 
     Args:
-        params: content of params.yaml.
-        wanted: name under `pretrain:` in params.yaml, or key of an extractor.
-        folder: train on the labelled files in this folder instead of a corpus.
-        split: train on another split; the name of the run becomes `<name>@<split>`.
-        seed: train with another seed.
+        params: content of params.yaml and of the papers' files.
+        wanted: name of the run under `pretrain:`, or key of an encoder, such as `audio/mel-resnet18`.
+        folder: if given, train on the labelled files in this folder instead of a corpus.
+        split: if given, train on this split; the name of the run becomes `<name>@<split>`.
+        seed: if given, train with this seed.
 
     Returns:
         Name and parameters of the training run, with the options applied.
 
     Raises:
-        UsageError: no run or several runs fit, or the parameters contradict each other.
+        UsageError: no run or several runs fit, or the options and parameters contradict each other.
     """
     own = {name: e for name, e in params.pretrain.items() if file_of(params, "pretrain", name) is None}
     named = {name: entry for name, entry in own.items() if wanted == entry.extractor}
     named |= {wanted: params.pretrain[wanted]} if wanted in params.pretrain else {}
     if len(named) > 1:
         raise UsageError(
-            f"params.yaml has more than one training run of {wanted}",
-            hint=f"give the name of one of them: {', '.join(named)}",
+            f"params.yaml has more than one training run for the encoder {wanted}",
+            hint=f"give the name of one of these runs: {', '.join(named)}",
         )
     if not named:
         hint = suggestion(wanted, [*params.pretrain, *CONFIGS])
@@ -57,18 +58,18 @@ def training_entry(
 
 
 def reads_media(entry: PretrainParams) -> bool:
-    """Return whether the training run reads audio or video files; otherwise it reads transcripts only."""
+    """Return True if a training run reads audio or video files, and False if it reads only transcripts."""
     return not issubclass(CONFIGS[entry.extractor][0], TextConfig)
 
 
 def _check(entry: PretrainParams) -> None:
     if entry.labels == "identity" and entry.corpus is not None:
         raise UsageError(
-            "`labels: identity` needs a folder of labelled files",
-            hint="give --folder DIR, or set `labels: class` under `pretrain:` in params.yaml",
+            "a training run with `labels: identity` needs a folder of labelled files, not a corpus",
+            hint="give --folder DIR, or set `labels: class` in the run under `pretrain:` in params.yaml",
         )
     if entry.corpus is None and not reads_media(entry):
         raise UsageError(
-            "the text extractor needs dialogues; a folder of labelled files has none",
-            hint="leave out --folder and set `corpus` under `pretrain:` in params.yaml",
+            "the text extractor needs dialogues, so it cannot be trained on a folder of labelled files",
+            hint="leave out --folder, and set `corpus` in the run under `pretrain:` in params.yaml",
         )

@@ -1,4 +1,4 @@
-"""Labelled training examples of an image extractor: images, and for mel images also the sounds."""
+"""Labelled examples for training an image extractor: pictures, or mel spectrograms as images with their sounds."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -18,14 +18,15 @@ EMBEDDED_AT_ONCE = 64  # images
 
 @dataclass(frozen=True)
 class Examples:
-    """N images of equal size with their labels.
+    """N labelled images of equal size, for training or validating an image extractor.
 
     Attributes:
-        ids: utterance or file from which each image comes; several images may share one, [N].
-        labels: class indices, [N].
+        ids: id of the utterance, or name of the file, from which each image comes, [N]; several images may share one.
+        labels: class index of each image, [N].
         images: RGB bytes, [N, side, side, 3].
-        sounds: sound of each mel image at 16 kHz; empty for pictures.
-        variants: V augmented versions of each image, made in advance, [N, V, side, side, 3]; None if there are none.
+        sounds: for images of mel spectrograms, the sound of each image at 16 kHz; empty for pictures.
+        variants: V augmented (randomly changed) versions of each image, made in advance, [N, V, side, side, 3]; None if
+            versions are made when needed.
     """
 
     ids: tuple[str, ...]
@@ -43,7 +44,10 @@ class Examples:
         return int(self.images.shape[1])
 
     def batch(self, rows: Tensor, random: torch.Generator, augment: bool) -> Tensor:
-        """Return the B images at the given indices, RGB bytes [B, side, side, 3]; with `augment` randomly changed."""
+        """Return the images with the B indices `rows` as RGB bytes, [B, side, side, 3].
+
+        With `augment`, pictures are mirrored at random, and mel images are computed from randomly changed sounds.
+        """
         if not augment:
             return self.images[rows]
         if not self.sounds:
@@ -56,7 +60,10 @@ class Examples:
         return torch.from_numpy(np.stack(pictures))
 
     def with_variants(self, count: int, seed: int) -> "Examples":
-        """Return the same examples with `count` augmented (randomly changed) versions of each mel image."""
+        """Return the same examples with `count` augmented versions of each mel image added, as the field `variants`.
+
+        They are computed from randomly changed sounds.
+        """
         chance = np.random.default_rng(seed)
         made = [
             [mel_image(augment_sound(sound, chance), self.side) for _ in range(count)]
@@ -79,16 +86,16 @@ class Examples:
 def examples_of_sounds(
     ids: Sequence[str], labels: Sequence[int], sounds: Sequence[FloatArray], side: int
 ) -> Examples:
-    """Turn sounds (mono samples at 16 kHz) into training examples: each sound becomes a mel image."""
+    """Turn labelled sounds (mono, 16 kHz) into training examples: images of their mel spectrograms."""
     pictures = np.stack([mel_image(sound, side) for sound in sounds])
     return Examples(tuple(ids), torch.tensor(labels), torch.from_numpy(pictures), tuple(sounds))
 
 
 @torch.no_grad()
 def embed_with(network: nn.Module, images: Tensor, device: str) -> Tensor:
-    """Return the embeddings that a network computes for N images, d values each, [N, d], on the CPU.
+    """Compute the embeddings of N images, RGB bytes [N, side, side, 3], with a network on the given device.
 
-    The images are RGB bytes, [N, side, side, 3].
+    Return a tensor on the CPU, [N, d], with d values per image.
     """
     parts = [
         network(normalised(part.to(device))).float().cpu() for part in torch.split(images, EMBEDDED_AT_ONCE)

@@ -1,7 +1,7 @@
-"""Read the inputs for training an extractor from the media: sounds, or images of scenes and faces.
+"""Read from the media of a corpus what an image extractor is trained on: sounds, or images of scenes and faces.
 
-The classes have the interface of encoders, so that the engine can run them: it reads the media in one pass, can resume,
-and keeps the results in the store. They are not in the registry, so params.yaml cannot name them.
+The two classes look like encoders, so that the extraction engine can run them. So the media are read in one pass, and
+an interrupted run can resume. They are not in the encoder registry, so params.yaml cannot name them.
 """
 
 from collections.abc import Sequence
@@ -30,7 +30,7 @@ class SoundParams(Strict):
 
 
 class SoundInput:
-    """Keeps the sound of an utterance for training: the first 20 s at 16 kHz (array `sound` with n samples, [n])."""
+    """Keeps the first 20 s of an utterance's sound for training, at 16 kHz: the array `sound` with n samples, [n]."""
 
     spec: ClassVar[EncoderSpec] = _input_spec("pretrain/sound", "audio", "sound for a training")
     Params: ClassVar[type[BaseModel]] = SoundParams
@@ -49,11 +49,11 @@ class SoundInput:
         return (ArraySpec("sound", "sequence", ("sample",), ()),)
 
     def length(self, sample: Sample) -> int:
-        """Return 0. A length is needed only to form batches, and no network runs here."""
+        """Return 0 as length. Lengths only serve to group clips into batches, and no network runs here."""
         return 0
 
     def encode(self, samples: Sequence[Sample]) -> list[Encoded | Missing]:
-        """Return the sound of each utterance, cut after 20 s."""
+        """Return the sound of each utterance, cut after 20 s, or why there is none."""
         return [self._one(sample) for sample in samples]
 
     def _one(self, sample: Sample) -> Encoded | Missing:
@@ -65,16 +65,16 @@ class SoundInput:
 
 
 class PictureParams(Strict):
-    """Parameters of `PictureInput`: number of pictures per utterance, and side of the square images in pixels."""
+    """Parameters of `PictureInput`: number of pictures per utterance (`frames`), and side of an image in pixels."""
 
     frames: int
     side: int
 
 
 class PictureInput:
-    """Keeps the pictures of an utterance for training: first all scenes, then all faces, as square images.
+    """Makes square images of an utterance for training: of its whole pictures (scenes), then of all faces in them.
 
-    The array `images` is [T, side, side, 3], for T scenes and faces in total.
+    The array `images` [T, side, side, 3] holds the images of all T scenes and faces.
     """
 
     spec: ClassVar[EncoderSpec] = _input_spec(
@@ -97,11 +97,11 @@ class PictureInput:
         return (ArraySpec("images", "sequence", ("image", "row", "column", "rgb"), shape, "uint8", "1/255"),)
 
     def length(self, sample: Sample) -> int:
-        """Return 0. A length is needed only to form batches, and no network runs here."""
+        """Return 0 as length. Lengths only serve to group clips into batches, and no network runs here."""
         return 0
 
     def encode(self, samples: Sequence[Sample]) -> list[Encoded | Missing]:
-        """Return the scene and face images of each clip."""
+        """Return the images of scenes and faces of each clip, or why there are none: the clip has no picture."""
         return [self._one(sample) for sample in samples]
 
     def _one(self, sample: Sample) -> Encoded | Missing:

@@ -1,4 +1,4 @@
-"""Collect what a training run needs: labelled examples, parameters and initial weights."""
+"""Prepare the training of an extractor: collect labelled examples, parameters and initial weights."""
 
 import os
 from pathlib import Path
@@ -25,16 +25,17 @@ def training_job(
     device: str = "cpu",
     progress: StageProgress = lambda *_: None,
 ) -> PretrainJob:
-    """Collect the examples of a training run, and the weights from which it starts.
+    """Prepare a training run of an extractor: collect its examples, its parameters and its initial weights.
 
     Args:
-        entry: parameters of the run, see `training_entry`.
+        entry: parameters of the run from params.yaml, see `training_entry`.
         manifest: manifest of the corpus; None if the run uses a folder of labelled files.
         media_root: folder of the corpus' media; None if the run reads only transcripts, or a folder of labelled files.
-        engine: engine parameters, which say how media are read.
-        faces: face policy, which says how faces are detected.
+        engine: parameters of the extraction engine: how media are read.
+        faces: parameters of face detection.
         store: folder in which the engine keeps finished results.
-        progress: called with (label, done, total).
+        device: torch device of the engine, for example for face detection.
+        progress: called with the label of a step, the number of finished items, and the total number.
 
     Raises:
         UsageError: the folder does not exist, the label set or split is unknown, or there are no usable examples.
@@ -67,7 +68,7 @@ def _folder_source(
     folder = Path(os.path.expanduser(str(entry.folder)))
     if not folder.is_dir():
         raise UsageError(
-            f"the folder {folder} does not exist",
-            hint="correct the path after --folder, or `folder` in params.yaml",
+            f"the folder of labelled files {folder} does not exist",
+            hint="correct the path after --folder, or `folder` of the run under `pretrain:` in params.yaml",
         )
     return source_of_folder(folder, config, entry.labels == "identity", seed, progress)

@@ -1,4 +1,4 @@
-"""Losses of the M2FNet image extractors: triplets with adaptive margin, variance, covariance.
+"""The losses with which M2FNet trains its image extractors: triplet loss with adaptive margin, variance, covariance.
 
 Source: docs/papers/m2fnet.md, section 5.1.
 """
@@ -16,9 +16,10 @@ FIXED_MARGIN: Final = 0.2
 
 
 def distance(u: Tensor, v: Tensor) -> Tensor:
-    """Return half the Euclidean distance between vectors scaled to length 1, in [0, 1] (R10 in docs/papers/m2fnet.md).
+    """Return the distances in [0, 1] between pairs of embeddings: two arrays [..., d] give one array [...].
 
-    Each vector has d values: two arrays [..., d] give one array [...].
+    An embedding has d values and is first scaled to length 1. The distance of two embeddings is half their Euclidean
+    distance (R10 in docs/papers/m2fnet.md).
     """
     difference = F.normalize(u, dim=-1) - F.normalize(v, dim=-1)
     norm: Tensor = torch.linalg.vector_norm(difference, dim=-1)
@@ -26,12 +27,12 @@ def distance(u: Tensor, v: Tensor) -> Tensor:
 
 
 def adaptive_margin(ap: Tensor, an: Tensor, printed: bool) -> Tensor:
-    """Return the adaptive margin m_sim + m_dissim of each of N triplets, [N].
+    """Return the adaptive margin of each of N triplets (m_sim + m_dissim, Eq. 11 of the M2FNet paper), [N].
 
     Args:
         ap, an: distances from anchor to positive and from anchor to negative, in [0, 1], [N].
-        printed: compute the margin from the distances, as Eq. 11 of the paper is printed; otherwise from the
-            similarities (1 - distance).
+        printed: True computes the margin from the distances, literally as in the paper; False from the similarities
+            (1 - distance).
     """
     if printed:
         return (1 + 2 * torch.exp(-4 * ap)) + (1 + 2 * torch.exp(4 * an - 4))
@@ -39,11 +40,11 @@ def adaptive_margin(ap: Tensor, an: Tensor, printed: bool) -> Tensor:
 
 
 def triplet_loss(ap: Tensor, an: Tensor, pn: Tensor, margin: Margin) -> Tensor:
-    """Return the adaptive-margin triplet loss L_AMT of each of N triplets, [N] (Eq. 10).
+    """Return the triplet loss with adaptive margin of each of N triplets (L_AMT, Eq. 10 of the M2FNet paper), [N].
 
     Args:
         ap, an, pn: distances from anchor to positive, anchor to negative, and positive to negative, [N].
-        margin: form of the margin, see `MetricLoss`.
+        margin: how the margin is computed, see the field `margin` of `MetricLoss`.
     """
     base = ap - (an + pn) / 2
     if margin == "fixed":
@@ -53,9 +54,10 @@ def triplet_loss(ap: Tensor, an: Tensor, pn: Tensor, margin: Margin) -> Tensor:
 
 
 def variance_loss(z: Tensor, form: Form = "vicreg") -> Tensor:
-    """Return the variance loss L_Var (Eq. 12): how far the standard deviations of the dimensions are below 1.
+    """Return the variance loss of N embeddings with d values each, [N, d] (L_Var, Eq. 12 of the M2FNet paper).
 
-    The input is N embeddings with d values each, [N, d]. They are not scaled to length 1.
+    It is large if the standard deviations of the d dimensions are far below 1, which keeps embeddings from becoming
+    equal. The embeddings are used as they are, not scaled to length 1.
     """
     variance = z.var(dim=0, correction=1)
     if form == "printed":
@@ -64,9 +66,10 @@ def variance_loss(z: Tensor, form: Form = "vicreg") -> Tensor:
 
 
 def covariance_loss(z: Tensor, form: Form = "vicreg") -> Tensor:
-    """Return the covariance loss L_Cov (Eq. 13): how strongly different dimensions of the embeddings covary.
+    """Return the covariance loss of N embeddings with d values each, [N, d] (L_Cov, Eq. 13 of the M2FNet paper).
 
-    The input is N embeddings with d values each, [N, d]. They are not scaled to length 1.
+    It is large if different dimensions carry the same information (covary). The embeddings are used as they are, not
+    scaled to length 1.
     """
     centred = z - z.mean(dim=0)
     covariance = centred.T @ centred / (len(z) - 1)  # [d, d]
@@ -76,13 +79,14 @@ def covariance_loss(z: Tensor, form: Form = "vicreg") -> Tensor:
 
 
 def metric_loss(anchor: Tensor, positive: Tensor, negative: Tensor, loss: MetricLoss) -> Tensor:
-    """Return the total loss L_FE (Eq. 9) of N triplets: the weighted sum of triplet, covariance and variance losses.
+    """Return the total loss of N triplets (L_FE, Eq. 9 of the M2FNet paper): a weighted sum of three losses.
 
-    The variance and covariance losses are computed separately for anchors, positives and negatives, and added.
+    They are the mean triplet loss, the covariance loss and the variance loss. The latter two are each computed for the
+    anchors, for the positives and for the negatives, and added up.
 
     Args:
         anchor, positive, negative: embeddings with d values each, [N, d].
-        loss: forms and weights of the losses.
+        loss: weights of the three losses, and how each is computed.
     """
     roles = [z.float() for z in (anchor, positive, negative)]
     a, p, n = roles

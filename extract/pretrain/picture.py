@@ -1,4 +1,4 @@
-"""Plot embeddings in two dimensions, by UMAP if it is installed, else by the first two principal components."""
+"""Plot the embeddings of a trained extractor in two dimensions, so that one sees whether it separates the classes."""
 
 import importlib.util
 from collections.abc import Sequence
@@ -15,10 +15,10 @@ MAX_LEGEND_CLASSES: Final = 10  # with more classes, there is no legend
 
 
 def draw(held_out: EmbeddingSet, classes: Sequence[str], path: Path) -> str:
-    """Plot embeddings of held-out examples, coloured by class, and save the plot.
+    """Plot embeddings of validation examples in two dimensions, coloured by class, and save the plot.
 
     Returns:
-        The projection used: `umap` or `pca`.
+        How the embeddings were projected: `umap` if UMAP is installed and there are at least 10 examples, else `pca`.
     """
     import matplotlib
 

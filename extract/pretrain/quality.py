@@ -1,4 +1,4 @@
-"""Measure the quality of embeddings: nearest neighbours, a linear probe, clusters, and signs of collapse."""
+"""Measure how good the embeddings of a trained extractor are: whether they separate classes, or have become equal."""
 
 from dataclasses import dataclass
 from typing import Final
@@ -18,18 +18,19 @@ Ints = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class EmbeddingSet:
-    """The embeddings of N examples, d values each, [N, d], and their class indices, [N]."""
+    """The embeddings of N examples with d values each (`values`, [N, d]) and their class indices (`labels`, [N])."""
 
     values: Floats
     labels: Ints
 
 
 def quality(train: EmbeddingSet, held_out: EmbeddingSet, classes: int) -> dict[str, float]:
-    """Return all quality measures of embeddings.
+    """Measure how well embeddings separate the classes; `train` serves to fit classifiers, `held_out` to measure.
 
     Returns:
-        On held-out data: `knn_accuracy` (nearest neighbours), `probe_*` (weighted F1, macro F1, accuracy and UAR of a
-        linear classifier), `silhouette` (separation of the classes, -1 to 1), and the measures of `collapse`.
+        Dict from measure to value: `knn_accuracy` (accuracy of 5 nearest neighbours), `probe_*` (weighted F1, macro F1,
+        accuracy and UAR of a linear classifier), `silhouette` (separation of the classes, -1 to 1), and the four
+        measures of `collapse`.
     """
     from sklearn.metrics import silhouette_score
 
@@ -44,10 +45,7 @@ def quality(train: EmbeddingSet, held_out: EmbeddingSet, classes: int) -> dict[s
 
 
 def knn_accuracy(train: EmbeddingSet, held_out: EmbeddingSet) -> float:
-    """Return the accuracy of a 5-nearest-neighbour classifier (cosine distance) on held-out examples.
-
-    The neighbours are training examples.
-    """
+    """Return the accuracy of predicting held-out classes from the 5 nearest training examples (by cosine)."""
     from sklearn.neighbors import KNeighborsClassifier
 
     model = KNeighborsClassifier(min(NEIGHBOURS, len(train.labels)), algorithm="brute")
@@ -56,7 +54,12 @@ def knn_accuracy(train: EmbeddingSet, held_out: EmbeddingSet) -> float:
 
 
 def probe(train: EmbeddingSet, values: Floats) -> Ints:
-    """Train a logistic regression on the embeddings `train`; return its predicted class for each of N `values`, [N]."""
+    """Train a linear classifier (logistic regression) on embeddings, and predict the classes of N others, [N].
+
+    Args:
+        train: embeddings and labels for training.
+        values: the N embeddings to classify, d values each, [N, d].
+    """
     from sklearn.linear_model import LogisticRegression
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
@@ -67,11 +70,11 @@ def probe(train: EmbeddingSet, values: Floats) -> Ints:
 
 
 def collapse(values: Floats) -> dict[str, float]:
-    """Return four measures that show whether N embeddings [N, d] have collapsed (have become nearly equal).
+    """Measure whether N embeddings with d values each, [N, d], have collapsed (become nearly equal).
 
     Returns:
-        `deviation` (mean standard deviation of a dimension), `dead` (share of dimensions that hardly vary), `rank`
-        (effective number of dimensions) and `similarity` (mean cosine of two embeddings).
+        Dict with four values: `deviation` (mean standard deviation of a dimension), `dead` (fraction of dimensions that
+        hardly vary), `rank` (effective number of dimensions) and `similarity` (mean cosine of two embeddings).
     """
     deviation = values.std(axis=0)
     directions = unit_vectors(values)
@@ -86,9 +89,10 @@ def collapse(values: Floats) -> dict[str, float]:
 
 
 def effective_rank(values: Floats) -> float:
-    """Return the effective number of dimensions: n if the data vary equally in n directions (Roy and Vetterli, 2007).
+    """Return the effective number of dimensions of N embeddings with d values each, [N, d] (Roy and Vetterli, 2007).
 
-    It is exp of the entropy of the singular values, scaled to sum 1.
+    It is k if the embeddings vary equally in k directions, and not at all in the others. The formula is exp(entropy) of
+    the singular values, which are scaled to sum 1 before.
     """
     singular = np.linalg.svd(values - values.mean(axis=0), compute_uv=False)
     if singular.sum() <= 1e-12:
@@ -99,7 +103,10 @@ def effective_rank(values: Floats) -> float:
 
 
 def verification_auc(held_out: EmbeddingSet, seed: int = 0) -> float:
-    """Return the ROC AUC of telling, from the cosine of two embeddings, whether both images show the same person."""
+    """Return how well the cosine of two embeddings tells whether both images show the same person, as ROC AUC.
+
+    All pairs of the held-out images are compared, or 200,000 random ones if there are more.
+    """
     from sklearn.metrics import roc_auc_score
 
     first, second = np.triu_indices(len(held_out.labels), k=1)
@@ -112,6 +119,6 @@ def verification_auc(held_out: EmbeddingSet, seed: int = 0) -> float:
 
 
 def unit_vectors(values: Floats) -> Floats:
-    """Scale N vectors with d values each, [N, d], to length 1. A zero vector stays zero."""
+    """Scale each of N vectors with d values, [N, d], to Euclidean length 1; a zero vector stays zero."""
     length = np.linalg.norm(values, axis=1, keepdims=True)
     return np.asarray(values / np.maximum(length, 1e-12), np.float32)

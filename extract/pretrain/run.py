@@ -1,4 +1,4 @@
-"""Carry out a training run and write the extractor's folder: weights, record, ids used, curves, quality and plot."""
+"""Train an extractor and write its folder: weights, record of the training, ids of the utterances seen, and scores."""
 
 import shutil
 from collections.abc import Mapping
@@ -32,13 +32,13 @@ OF_TEXTS: Final = ("numpy", "tokenizers", "torch", "transformers")
 
 @dataclass(frozen=True)
 class ImageJob:
-    """A training run of one of the two image extractors: data and parameters.
+    """All that is needed to train one of M2FNet's two image extractors: data, parameters and initial weights.
 
     Attributes:
         source: the training and validation data.
         config: parameters of the extractor.
         training: epochs, learning rate and other optimisation parameters.
-        imagenet: tensors of the checkpoint resnet18, for `init: imagenet`.
+        imagenet: weights of the checkpoint resnet18, from which `init: imagenet` starts; None for `init: scratch`.
     """
 
     source: ImageSource
@@ -48,13 +48,13 @@ class ImageJob:
 
     @property
     def packages(self) -> tuple[str, ...]:
-        """Names of the Python packages whose versions can change the trained network."""
+        """Names of the Python packages whose versions can change the trained weights; the record contains them."""
         return OF_IMAGES
 
 
 @dataclass(frozen=True)
 class TextJob:
-    """A training run of the text extractor: data and parameters."""
+    """All that is needed to train the text extractor `text/m2fnet-roberta`: data and parameters."""
 
     source: TextSource
     config: TextConfig
@@ -62,7 +62,7 @@ class TextJob:
 
     @property
     def packages(self) -> tuple[str, ...]:
-        """Names of the Python packages whose versions can change the trained network."""
+        """Names of the Python packages whose versions can change the trained weights; the record contains them."""
         return OF_TEXTS
 
 
@@ -71,7 +71,10 @@ PretrainJob = ImageJob | TextJob
 
 @dataclass(frozen=True)
 class _TrainedJob:
-    """The result of a training run: the network, its embeddings of training and validation data, and further files."""
+    """The result of training an extractor: the network, its embeddings of training and validation data, more files.
+
+    `files` maps names to the contents of files that the extractor also needs, such as its tokenizer.
+    """
 
     trained: Trained
     train: EmbeddingSet
@@ -90,20 +93,20 @@ def pretrain(
     threads: int = 1,
     tick: Tick = lambda _: None,
 ) -> dict[str, Any]:
-    """Train an extractor and write its folder. A training run that was killed continues where it stopped.
+    """Train an extractor and write its folder. If an equal training run was interrupted, continue it.
 
     Args:
-        name: name of the extractor; features refer to it by this name.
-        extractor: key of the encoder that uses the trained network.
-        job: the training run.
-        out: folder of the extractor; an existing one is replaced as a whole.
-        work: folder for the state of unfinished training runs.
+        name: name of the trained extractor; features in params.yaml refer to it by this name.
+        extractor: key of the encoder that uses the trained network, such as `audio/mel-resnet18`.
+        job: data, parameters and initial weights.
+        out: folder to write; an existing folder is replaced as a whole.
+        work: folder for the state of interrupted training runs.
         device: torch device.
         threads: number of threads of torch.
-        tick: called after each epoch.
+        tick: function that is called after each epoch, with its scores.
 
     Returns:
-        The JSON answer of `ercache pretrain`: extractor, name, number of examples, best epoch, metrics and so on.
+        What `ercache pretrain` prints as JSON: encoder, name, number of examples, best epoch, metrics and so on.
     """
     run = digest_of(
         {
@@ -193,7 +196,7 @@ def _write(
 
 
 def _of_extractor(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return the tensors of the extractor alone. The training state may also contain a classification head."""
+    """Return the weights of the extractor from the weights of the trained model, without a classification head."""
     inside = "extractor."
     own = {k.removeprefix(inside): v for k, v in state.items() if k.startswith(inside)} or dict(state)
     return {k: v.contiguous() for k, v in own.items()}

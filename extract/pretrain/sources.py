@@ -1,4 +1,4 @@
-"""Load the examples for training an image extractor: from a corpus, or from a folder of labelled files."""
+"""Load labelled sounds or pictures for training an image extractor, from a corpus or from a folder of files."""
 
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -41,10 +41,10 @@ class ImageSource:
 
     Attributes:
         train, dev: examples for training and validation.
-        classes: names of the labels, in order.
-        seen: corpus (or folder) -> ids of all examples in `train` and `dev`.
-        digest: digest of the examples' inputs and labels.
-        identities: whether labels are identities of people; then `dev` has other people than `train`.
+        classes: names of the labels; a class index points into this tuple.
+        seen: dict from the name of the corpus (or folder) to the ids of all examples in `train` and `dev`.
+        digest: hash of the inputs and labels of all examples.
+        identities: whether a label says who is shown instead of which emotion; then `dev` and `train` share no person.
     """
 
     train: Examples
@@ -57,7 +57,15 @@ class ImageSource:
 
 @dataclass(frozen=True)
 class MediaSettings:
-    """How the engine reads media: engine params, face policy, store, folder of the media, and device."""
+    """The settings with which the extraction engine reads the media that an extractor is trained on.
+
+    Attributes:
+        engine: parameters of the engine.
+        faces: parameters of face detection.
+        store: folder of the store, which keeps what was read for the next run.
+        root: folder of the media.
+        device: name of the torch device.
+    """
 
     engine: EngineParams
     faces: FacePolicy
@@ -74,24 +82,29 @@ def source_of_corpus(
     settings: MediaSettings,
     progress: StageProgress = lambda *_: None,
 ) -> ImageSource:
-    """Return the labelled utterances of a split's train and dev subsets as examples. No other media are opened.
+    """Load the labelled utterances in the train and dev subsets of a split as examples; no other media are opened.
 
     Args:
         manifest: manifest of the corpus.
-        label_set: label set to train on.
+        label_set: name of the label set whose labels are learned.
         split: name of the split.
         config: parameters of the extractor.
         settings: how the engine reads media.
-        progress: called with (label, done, total).
+        progress: called with the label of a step, the number of finished items, and the total number.
 
     Raises:
-        UsageError: label set or split is unknown, or train or dev has no usable example.
+        UsageError: the corpus has no such label set or split, or the train or dev subset has no usable example.
         WorkError: too many media files could not be read.
     """
     if label_set not in manifest.label_sets:
-        raise UsageError(f"unknown label set {label_set!r}", hint=suggestion(label_set, manifest.label_sets))
+        raise UsageError(
+            f"the corpus {manifest.corpus} has no label set {label_set!r}",
+            hint=suggestion(label_set, manifest.label_sets),
+        )
     if split not in manifest.splits:
-        raise UsageError(f"unknown split {split!r}", hint=suggestion(split, manifest.splits))
+        raise UsageError(
+            f"the corpus {manifest.corpus} has no split {split!r}", hint=suggestion(split, manifest.splits)
+        )
     classes = tuple(manifest.label_sets[label_set])
     parts = {name: frozenset(manifest.splits[split].get(name, ())) for name in ("train", "dev")}
     wanted = frozenset().union(*parts.values())
@@ -138,7 +151,7 @@ def _examples_of_caches(
                     arrays.append(np.asarray(array))
     if not names:
         raise UsageError(
-            f"{what}: no labelled utterance has usable pictures or sound",
+            f"split/subset {what}: no labelled utterance has usable pictures or sound",
             hint="choose another label set or split, or check the media with `ercache scan`",
         )
     if not isinstance(config, VisualConfig):
@@ -155,19 +168,19 @@ def source_of_folder(
     seed: int,
     progress: StageProgress = lambda *_: None,
 ) -> ImageSource:
-    """Return the files in `<folder>/<label>/` as examples; some of them are chosen at random for validation (dev).
+    """Load the files in `<folder>/<label>/` as examples, and choose some of them at random for validation (dev).
 
-    If labels are identities, dev gets all files of some people; otherwise it gets some files of each label.
+    For validation, about 10 % of the files of each label are chosen; if labels are people, all files of 5 % of them.
 
     Args:
-        folder: the folder.
+        folder: folder with one subfolder per label.
         config: parameters of the extractor.
-        identities: whether the labels are identities of people.
+        identities: whether a label says who is shown instead of which emotion.
         seed: seed of the random choice.
-        progress: called with (label, done, total).
+        progress: called with the label of a step, the number of finished items, and the total number.
 
     Raises:
-        UsageError: too few labels have files (two are needed, or four identities), or a file cannot be read.
+        UsageError: fewer than two labels (or four people) have files, or a file cannot be read.
     """
     audio = isinstance(config, AudioConfig)
     endings = SOUNDS if audio else IMAGES
@@ -176,7 +189,7 @@ def source_of_folder(
     if len(classes) < (4 if identities else 2):
         expected_layout = "a folder with one subfolder per label"
         raise UsageError(
-            f"{folder}: has files for {count_noun(len(classes), 'label')}; a training run needs at least"
+            f"the folder {folder} has files for {count_noun(len(classes), 'label')}; a training run needs at least"
             f" {count_noun(4 if identities else 2, 'label')}",
             hint=f"give {expected_layout}, containing {'sound' if audio else ', '.join(IMAGES)} files",
         )
@@ -211,7 +224,10 @@ def _dev_rows(labels: Sequence[int], identities: bool, seed: int) -> set[int]:
 
 
 def _renumbered(examples: Examples) -> Examples:
-    """Return the examples with new class indices 0, 1, ... without gaps."""
+    """Return the same examples with class indices 0, 1, 2 ..., in the old order but without gaps.
+
+    Gaps arise when all examples of some people have been taken for validation.
+    """
     return replace(examples, labels=torch.unique(examples.labels, return_inverse=True)[1])
 
 
@@ -235,7 +251,7 @@ def _read_files(
         raise UsageError(
             f"{count_noun(len(bad), 'file')} cannot be read",
             details=bad[:20],
-            hint="repair or remove these files",
+            hint="repair these files, or remove them from the folder",
         )
     if isinstance(config, AudioConfig):
         return examples_of_sounds(names, labels, arrays, config.side)

@@ -1,4 +1,4 @@
-"""Fine-tune a RoBERTa to classify the emotions of utterances. The best epoch is chosen on validation data.
+"""Fine-tune the RoBERTa of M2FNet's text feature: it learns to classify the emotion of each utterance.
 
 Source: docs/papers/m2fnet.md, section 3.1.
 """
@@ -34,7 +34,7 @@ READ_AT_ONCE = 32  # utterances in a batch when only states are needed
 
 
 class _Classified(nn.Module):
-    """A RoBERTa with its usual classification head on the state of the token `<s>`."""
+    """A RoBERTa with a classifier of emotions on the state of the token `<s>`; only training needs the classifier."""
 
     def __init__(self, network: nn.Module, width: int, classes: int) -> None:
         super().__init__()
@@ -48,7 +48,12 @@ class _Classified(nn.Module):
         )
 
     def forward(self, ids: Tensor, mask: Tensor) -> Tensor:
-        """Return the logits of C classes, [B, C], for B utterances with T token ids each, [B, T]."""
+        """Compute the emotion logits of B utterances, [B, C] for C classes.
+
+        Args:
+            ids: token ids, padded to the longest of the utterances (T tokens), [B, T].
+            mask: 1 for tokens, 0 for padding, [B, T].
+        """
         states = self.extractor(input_ids=ids, attention_mask=mask).last_hidden_state
         logits: Tensor = self.head(states[:, 0])
         return logits
@@ -64,7 +69,7 @@ def train_text(
     checkpoint: Path | None = None,
     tick: Tick = lambda _: None,
 ) -> Trained:
-    """Fine-tune a RoBERTa on `source.train`; choose the best epoch on `source.dev` by weighted F1.
+    """Fine-tune a RoBERTa on the training data; keep the epoch with the best weighted F1 on the validation data.
 
     Args:
         source: the training and validation data.
@@ -72,8 +77,8 @@ def train_text(
         training: epochs, learning rate and other optimisation parameters.
         device: torch device.
         threads: number of threads of torch; it affects the exact result.
-        checkpoint: file with the state of a training run that was killed.
-        tick: called after each epoch.
+        checkpoint: file for the state of the training run; if it exists, an interrupted run continues from it.
+        tick: function that is called after each epoch, with its scores.
 
     Raises:
         WeightsError: the checkpoint from which the training starts is absent, damaged or of another network.
@@ -118,9 +123,9 @@ def train_text(
 
 
 def states_of(network: nn.Module, texts: Texts, device: str = "cpu") -> EmbeddingSet:
-    """Return the state of the token `<s>` in each of N utterances, D values each, [N, D], with the labels.
+    """Compute the feature vectors of N utterances, D values each, [N, D]; return them with the labels.
 
-    These are the values that a feature with the parameter `pool: cls` has.
+    A feature vector is the state of the token `<s>`, as in a feature with the param `pool: cls`.
     """
     order = sorted(range(len(texts)), key=lambda n: len(texts.tokens[n]))
     rows: list[np.ndarray] = [np.empty(0)] * len(texts)
@@ -140,9 +145,9 @@ def _predicted(model: _Classified, texts: Texts, device: str) -> np.ndarray:
 
 
 def _stepping(training: TextTraining, utterances: int) -> Stepping:
-    """Return the AdamW optimizer and a learning rate that rises and then falls linearly.
+    """Return how weights are updated: by AdamW, with a learning rate that rises linearly and then falls linearly to 0.
 
-    Norm layers and biases have no weight decay, as in EmoBERTa's recipe.
+    Norm layers and biases have no weight decay, as in the training of EmoBERTa.
     """
     batches_per_epoch = math.ceil(utterances / training.batch)
     steps = training.epochs * math.ceil(batches_per_epoch / training.accumulate)

@@ -1,4 +1,4 @@
-"""Load the texts for training a text extractor: token ids of each utterance with its neighbours, and the tokenizer."""
+"""Load the labelled transcripts of a corpus for training the text extractor, and the tokenizer for them."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -29,12 +29,12 @@ BATCHES_SORTED_TOGETHER: Final = 8  # batches of similar length are cut from thi
 
 @dataclass(frozen=True)
 class Texts:
-    """N utterances as token ids, with their labels.
+    """N labelled utterances as token ids, for training or validating the text extractor.
 
     Attributes:
-        ids: ids of the utterances, [N].
-        labels: class indices, [N].
-        tokens: token ids of each utterance with its neighbours and special tokens.
+        ids: ids of the utterances in the corpus, [N].
+        labels: class index of each utterance, [N].
+        tokens: token ids of each utterance, including its neighbours in the dialogue and special tokens.
     """
 
     ids: tuple[str, ...]
@@ -45,9 +45,9 @@ class Texts:
         return len(self.ids)
 
     def batches(self, size: int, random: torch.Generator) -> Iterator[list[int]]:
-        """Yield the indices of the utterances in each batch of an epoch, in random order.
+        """Yield the batches of one epoch in random order, each as a list of at most `size` indices of utterances.
 
-        The utterances of a batch have similar lengths.
+        Utterances with similar numbers of tokens share a batch, to need less padding.
         """
         order = torch.randperm(len(self), generator=random).tolist()
         cut: list[list[int]] = []
@@ -67,9 +67,10 @@ class TextSource:
     Attributes:
         train, dev: texts for training and validation.
         tokenizer: tokenizer of the checkpoint, or one trained on the training texts.
-        classes: names of the labels, in order.
-        seen: corpus -> ids of all utterances in `train` and `dev`, and of the neighbours that were read with them.
-        digest: digest of tokens, labels, tokenizer and checkpoint.
+        classes: names of the labels; a class index points into this tuple.
+        seen: dict from the name of the corpus to the ids of all utterances in `train` and `dev` and of the neighbours
+            that were read with them.
+        digest: hash of tokens, labels, tokenizer and checkpoint.
     """
 
     train: Texts
@@ -81,18 +82,29 @@ class TextSource:
 
 
 def source_of_transcripts(manifest: Manifest, label_set: str, split: str, config: TextConfig) -> TextSource:
-    """Return the labelled utterances of a split's train and dev subsets, each with its neighbours in the dialogue.
+    """Load the labelled utterances in the train and dev subsets of a split, each with its neighbours in the dialogue.
 
-    A neighbour in another subset of the split is not read. This matters only if a split divides a dialogue.
+    If a split divides a dialogue, neighbours in another subset are not read: training sees no test data.
+
+    Args:
+        manifest: manifest of the corpus.
+        label_set: name of the label set whose labels are learned.
+        split: name of the split.
+        config: parameters of the extractor.
 
     Raises:
-        UsageError: label set or split is unknown, or train or dev has no labelled text.
+        UsageError: the corpus has no such label set or split, or the train or dev subset has no labelled text.
         WeightsError: the checkpoint from which the training starts is absent.
     """
     if label_set not in manifest.label_sets:
-        raise UsageError(f"unknown label set {label_set!r}", hint=suggestion(label_set, manifest.label_sets))
+        raise UsageError(
+            f"the corpus {manifest.corpus} has no label set {label_set!r}",
+            hint=suggestion(label_set, manifest.label_sets),
+        )
     if split not in manifest.splits:
-        raise UsageError(f"unknown split {split!r}", hint=suggestion(split, manifest.splits))
+        raise UsageError(
+            f"the corpus {manifest.corpus} has no split {split!r}", hint=suggestion(split, manifest.splits)
+        )
     classes = tuple(manifest.label_sets[label_set])
     subsets = {name: frozenset(ids) for name, ids in manifest.splits[split].items()}
     samples, read = _samples(manifest, subsets, config)
@@ -124,7 +136,10 @@ def source_of_transcripts(manifest: Manifest, label_set: str, split: str, config
 def _samples(
     manifest: Manifest, subsets: Mapping[str, frozenset[str]], config: TextConfig
 ) -> tuple[dict[str, Sample], set[str]]:
-    """Return the utterances of train and dev with their neighbours, in order, and the ids of all utterances read."""
+    """Collect the utterances of the train and dev subsets with their neighbours.
+
+    Return a dict from the id of an utterance to its `Sample`, and the ids of all utterances, neighbours included.
+    """
     dialogues: dict[str, list[Utterance]] = {}
     for u in manifest.utterances:
         dialogues.setdefault(u.dialogue, []).append(u)
@@ -167,7 +182,7 @@ def _texts(
     kept = [(i, s) for i, s in samples.items() if i in ids and i in labels and reader.has_text(s)]
     if not kept:
         raise UsageError(
-            f"{what}: no labelled utterance has a text",
+            f"split/subset {what}: no labelled utterance has a text",
             hint="choose another label set or split, or scan the corpus again with its transcripts",
         )
     return Texts(
@@ -178,7 +193,10 @@ def _texts(
 
 
 def byte_pairs(texts: Sequence[str], vocabulary: int) -> "Tokenizer":
-    """Train a tokenizer like that of RoBERTa on some texts: cased, byte-level BPE, the same special tokens."""
+    """Train a tokenizer on texts; it works like that of RoBERTa (byte-level BPE, upper and lower case, `<s>`, `</s>`).
+
+    `vocabulary` is the largest number of tokens in its vocabulary.
+    """
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 
     tokenizer = Tokenizer(models.BPE())

@@ -1,4 +1,4 @@
-"""Train an image extractor of M2FNet with triplets or cross-entropy. The best epoch is chosen on validation data.
+"""Train one of M2FNet's image extractors with the triplet loss, or for comparison with cross-entropy.
 
 Source: docs/papers/m2fnet.md, section 5.2.
 """
@@ -30,7 +30,10 @@ Tick = Callable[[EpochReport], None]
 
 @dataclass(frozen=True)
 class Trained:
-    """A trained extractor at its best epoch, on the CPU in eval mode, with the scores of all epochs."""
+    """A trained extractor with the weights of its best epoch, and the scores of all epochs.
+
+    `progress` holds the scores, `score` names the one by which the best epoch was chosen.
+    """
 
     extractor: nn.Module
     progress: TrainingHistory
@@ -38,7 +41,7 @@ class Trained:
 
 
 class _Classified(nn.Module):
-    """The extractor with a linear classifier on the embedding, for training with cross-entropy."""
+    """An image extractor with a linear classifier on its embedding; it is used to train with cross-entropy."""
 
     def __init__(self, extractor: Extractor, classes: int) -> None:
         super().__init__()
@@ -63,20 +66,21 @@ def train_extractor(
     checkpoint: Path | None = None,
     tick: Tick = lambda _: None,
 ) -> Trained:
-    """Train an image extractor on `train`; choose the best epoch on `dev`.
+    """Train an image extractor, and keep the epoch with the best score on the validation data.
 
-    The score on `dev` is the accuracy of 5 nearest neighbours or, for identities, the AUC of verification.
+    The score is the accuracy of 5 nearest neighbours. If labels are people, it is the AUC of telling whether two images
+    show the same person.
 
     Args:
         train, dev: examples for training and validation.
         config: parameters of the extractor.
         training: epochs, learning rate and other optimisation parameters.
-        imagenet: tensors of the checkpoint resnet18, for `init: imagenet`.
-        identities: whether labels are identities of people; then `dev` has other people than `train`.
+        imagenet: weights of the checkpoint resnet18, from which `init: imagenet` starts; None for `init: scratch`.
+        identities: whether a label says who is shown instead of which emotion; then `dev` and `train` share no person.
         device: torch device.
         threads: number of threads of torch; it affects the exact result.
-        checkpoint: file with the state of a training run that was killed.
-        tick: called after each epoch.
+        checkpoint: file for the state of the training run; if it exists, an interrupted run continues from it.
+        tick: function that is called after each epoch, with its scores.
     """
     set_seeds(training.seed)
     extractor = Extractor()
@@ -130,15 +134,15 @@ def train_extractor(
 
 
 def loop_params(training: ExtractorTraining) -> TrainingParams:
-    """Return the parameters (epochs, learning rate and others) of the training loop that all models share.
+    """Convert the parameters of an image extractor's training to those of the training loop that all models share.
 
-    Gradients are not clipped.
+    They are epochs, patience and learning rate; gradients are not clipped.
     """
     return TrainingParams(epochs=training.epochs, patience=training.patience, lr=training.lr, clip=math.inf)
 
 
 def embed_examples(extractor: nn.Module, examples: Examples, device: str = "cpu") -> EmbeddingSet:
-    """Return the embeddings that an extractor computes for the images of examples, without augmentation."""
+    """Compute the embeddings of all examples with an extractor, without augmentation; return them with the labels."""
     was = extractor.training
     extractor.eval()
     values = embed_with(extractor, examples.images, device)

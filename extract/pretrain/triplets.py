@@ -1,4 +1,7 @@
-"""Form triplets (anchor, positive, negative) inside a batch, and batches with several images of each class."""
+"""Form batches with several images of each class, and triplets of images in them for the triplet loss.
+
+A triplet is an image (anchor), another image of its class (positive) and an image of another class (negative).
+"""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -11,10 +14,7 @@ from extract.pretrain.metric_losses import distance
 
 @dataclass(frozen=True)
 class Triplets:
-    """N triplets of images of a batch, as three arrays [N] of indices into the batch: anchors, positives, negatives.
-
-    An image is an anchor only if the batch contains another image of its class and an image of another class.
-    """
+    """N triplets of images, as three arrays [N] of indices into a batch: anchors, positives and negatives."""
 
     anchor: Tensor
     positive: Tensor
@@ -23,13 +23,11 @@ class Triplets:
 
 @torch.no_grad()
 def semi_hard(z: Tensor, labels: Tensor, random: torch.Generator) -> Triplets:
-    """Return one triplet per image of a batch: the image as anchor, a random positive and a semi-hard negative.
+    """Choose a triplet for each image of a batch: the image as anchor, a random positive and a semi-hard negative.
 
-    A positive is another image of the same class, a negative an image of another class. An image for which the batch
-    has no positive or no negative gets no triplet.
-
-    The semi-hard negative is the closest negative that is farther from the anchor than the positive. If there is none,
-    the closest negative is used.
+    A positive is another image of the same class, a negative an image of another class. The semi-hard negative is the
+    closest of the negatives that are farther from the anchor than the positive; if there are none, it is the closest
+    negative. An image without a positive or without a negative in the batch gets no triplet.
 
     Args:
         z: embeddings of the B images of a batch, d values each, [B, d].
@@ -54,15 +52,15 @@ def semi_hard(z: Tensor, labels: Tensor, random: torch.Generator) -> Triplets:
 
 
 def balanced_batches(labels: Tensor, classes: int, images: int, random: torch.Generator) -> Iterator[Tensor]:
-    """Yield the batches of one epoch as indices: `images` images from each of `classes` classes.
+    """Yield the batches of one epoch, each as indices of images: the same number of images from several classes.
 
-    Every class goes through its images in a new random order. A class with fewer images than `images` gives all of
-    them. An epoch ends when its batches together hold at least as many images as the training data.
+    The images of a class are used in random order; when all have been used, a new order begins. An epoch ends when its
+    batches together hold at least as many images as the training data.
 
     Args:
         labels: class indices of all N images, [N].
         classes: number of classes in a batch, drawn anew for each batch; if there are fewer classes, all are used.
-        images: number of images per class.
+        images: number of images per class in a batch; a class with fewer images gives all of them.
         random: random generator.
     """
     rows = [torch.nonzero(labels == c).squeeze(1) for c in sorted(set(labels.tolist()))]
@@ -80,10 +78,16 @@ def balanced_batches(labels: Tensor, classes: int, images: int, random: torch.Ge
 
 
 def _take_images(queue: Tensor, rows: Tensor, images: int, random: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Take the next images of a class for a batch; return (indices taken, indices still in the queue).
+    """Take the next `images` images of a class for a batch, without taking one twice.
 
-    No image is taken twice for one batch. When the queue is too short, all images of the class are added in a random
-    order.
+    Return the indices taken and the new queue.
+
+    Args:
+        queue: indices of the images of this class that have not been used yet, in random order. If they are too few,
+            all other images of the class are appended in a new random order.
+        rows: indices of all images of the class.
+        images: number of images to take.
+        random: random generator.
     """
     if len(rows) <= images:
         return rows, queue

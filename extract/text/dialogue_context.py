@@ -1,8 +1,8 @@
 """Build the input of a RoBERTa from an utterance and its neighbours in the dialogue, as EmoBERTa does.
 
-The input is `<s> past </s></s> current </s></s> future </s>`. Utterances begin with the speaker's name (`ROSS: Hi.`).
-All past utterances are joined by blanks, and so are all future ones. Extraction and training of `text/m2fnet-roberta`
-both build their input here.
+The input is `<s> past </s></s> current </s></s> future </s>`. Here `past` stands for all earlier utterances, joined by
+blanks, and `future` for all later ones. Each utterance begins with its speaker's name (`ROSS: Hi.`). Training and
+extraction with `text/m2fnet-roberta` both use this file, so they give the network the same input.
 
 Source: docs/papers/m2fnet.md, section 3.1; docs/encoders.md#roberta-and-emoberta.
 """
@@ -30,7 +30,7 @@ _SEX: Final = {"F": "Female", "M": "Male"}
 
 @dataclass(frozen=True)
 class SpecialTokens:
-    """The token ids of `<s>` and `</s>`."""
+    """The ids that a tokenizer gives to the special tokens `<s>` (`start`) and `</s>` (`end`)."""
 
     start: int = 0
     end: int = 2
@@ -38,12 +38,12 @@ class SpecialTokens:
 
 @dataclass(frozen=True)
 class ContextSequence:
-    """A token sequence for RoBERTa: an utterance with its neighbours.
+    """The input of a RoBERTa: the tokens of the current utterance and of its neighbours in the dialogue.
 
     Attributes:
-        ids: token ids.
+        ids: token ids of the whole input, with special tokens.
         own: slice of `ids` with the tokens of the current utterance and its speaker's name.
-        past, future: number of utterances before and after that are in the sequence.
+        past, future: how many earlier and how many later utterances the input contains.
     """
 
     ids: tuple[int, ...]
@@ -53,7 +53,10 @@ class ContextSequence:
 
 
 def speaker_name(speaker: str, names: NameStyle) -> str:
-    """Return a speaker's name in capitals. The ten nameless speakers of IEMOCAP get a first name or their sex."""
+    """Return the name of a speaker in capitals, as it is written before the speaker's utterances.
+
+    IEMOCAP's ten speakers have no names. They get an invented first name (`names` is `first`) or their sex (`sex`).
+    """
     found = _IEMOCAP.fullmatch(speaker)
     if found and names != "none":
         session, sex = int(found[1]), found[2]
@@ -62,12 +65,15 @@ def speaker_name(speaker: str, names: NameStyle) -> str:
 
 
 def speaker_prefix(speaker: str | None, names: NameStyle) -> str:
-    """Return the text before an utterance, such as `ROSS: `; empty if names are not used or the speaker is unknown."""
+    """Return the speaker's name as text to put before an utterance, such as `ROSS: `.
+
+    The text is empty if `names` is `none` or if the corpus does not say who speaks.
+    """
     return "" if names == "none" or not speaker else f"{speaker_name(speaker, names)}: "
 
 
 def with_speaker(text: str, speaker: str | None, names: NameStyle) -> str:
-    """Return an utterance with its speaker's name in front; empty for an utterance without text."""
+    """Return the text of an utterance with its speaker's name in front; an empty text stays empty, without a name."""
     return speaker_prefix(speaker, names) + text if text else ""
 
 
@@ -79,19 +85,19 @@ def context_sequence(
     marks: SpecialTokens = SpecialTokens(),
     limit: int = LIMIT,
 ) -> ContextSequence:
-    """Return the tokens of an utterance with as many neighbours as fit: nearest ones first, past before future.
+    """Return the tokens of an utterance together with as many of its neighbours in the dialogue as fit.
 
-    No neighbour is added after the first one that would exceed the limit. An utterance that exceeds the limit by itself
-    is cut.
+    Neighbours are added in turn, the nearest first: one before, one after, and so on, until one does not fit. If the
+    utterance alone is too long, its end is cut off.
 
     Args:
-        past, future: utterances before and after, in the order of the dialogue. None: this side is not read, and has no
-            separator token. An empty list: this side is read, and has a separator token.
+        past, future: earlier and later utterances, in the order of the dialogue. None omits the separator `</s></s>` of
+            this side; an empty list keeps the separator.
         own: the current utterance.
         encode: turns text into token ids. The ids of `A B` must be the ids of `A` followed by those of ` B` (with the
             blank); byte-level BPE fulfils this.
         marks: ids of the special tokens.
-        limit: largest number of tokens.
+        limit: largest number of tokens in the input, including special tokens.
     """
     separators = 2 * ((past is not None) + (future is not None))
     current = list(encode(own))[: limit - separators - 2]
@@ -109,7 +115,10 @@ def context_sequence(
 def _fitting_neighbours(
     past: Sequence[str], future: Sequence[str], encode: Encode, room: int
 ) -> tuple[list[str], list[str]]:
-    """Return the past and the future neighbours that fit into `room` tokens: two lists in the order of the dialogue."""
+    """Choose the earlier and the later utterances that together fit into `room` tokens.
+
+    Return two lists (earlier, later), each in the order of the dialogue.
+    """
     before: list[str] = []
     after: list[str] = []
     for older, newer in zip_longest(reversed(past), future, fillvalue=""):
@@ -124,5 +133,5 @@ def _fitting_neighbours(
 
 
 def _join_turns(turns: Sequence[str], encode: Encode) -> list[int]:
-    """Return the token ids of the utterances on one side (past or future), joined by blanks."""
+    """Return the token ids of successive utterances (all earlier or all later ones), joined by blanks."""
     return [token for n, turn in enumerate(turns) for token in encode(f" {turn}" if n else turn)]

@@ -1,4 +1,4 @@
-"""Normalise transcripts for tokenizers: repair wrong encodings, use Unicode NFC, remove event tags if wanted."""
+"""Clean transcripts before tokenization: wrong encodings, Unicode form, and event tags such as [LAUGHTER]."""
 
 import re
 import unicodedata
@@ -17,7 +17,7 @@ _PLAIN: Final = {
 
 
 def repair(text: str) -> str:
-    """Replace C1 control characters, left by a wrong decoding, by the typographic characters that were meant."""
+    """Put the intended quotes, dashes and blanks in place of control characters that come from a wrong decoding."""
     return text.translate(C1)
 
 
@@ -26,10 +26,10 @@ def tidy(text: str | None, events: bool = True) -> str:
 
     Args:
         text: the transcript.
-        events: keep tags such as [LAUGHTER], one word in square brackets, as in IEMOCAP.
+        events: True keeps event tags, False removes them; a tag is one word in square brackets, such as [LAUGHTER].
 
     Returns:
-        The text; "" for a text without a visible character.
+        The cleaned transcript; "" if it has no visible character.
     """
     tidied = unicodedata.normalize("NFC", repair(text or ""))
     if not events:
@@ -39,5 +39,5 @@ def tidy(text: str | None, events: bool = True) -> str:
 
 
 def plain(text: str) -> str:
-    """Replace curly quotes, dashes and ellipses by ASCII characters, as Cues does."""
+    """Replace curly quotes, dashes and ellipses in a text by ASCII characters, as the paper Cues does."""
     return text.translate(_PLAIN)

@@ -94,7 +94,7 @@ class Source:
 
     @property
     def present(self) -> dict[str, NDArray[np.bool_]]:
-        """Modality -> bool [N]; whether each of the N utterances that were read has the modality."""
+        """Dict from modality to bools [N]: whether each of the N utterances that were read has the modality."""
         return {m: joined.present for m, joined in self.modalities.items()} | {
             m: has.numpy() for m, has in present_of(self.sequences).items()
         }

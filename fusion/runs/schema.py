@@ -9,8 +9,9 @@ from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 from ercache.errors import UsageError
 from ercache.files import write_json
-from ercache.params.schema import EpcTarget, ExperimentParams, Task, task_label
+from ercache.params.schema import EpcTarget, ExperimentParams, Task
 from ercache.training.selection import METRIC, SCORE
+from ercache.wording import task_label
 
 RECORD: Final = "run.json"
 CURVES: Final = ("train_loss", "validation_loss", SCORE, "validation_accuracy")
@@ -185,7 +186,7 @@ class RunRecord(_Part):
 
     @property
     def class_scores(self) -> dict[str, ClassScore]:
-        """Class -> its scores, in the order of `classes`; in `run.json`, the classes are sorted by name instead."""
+        """Dict from class to its scores, in the order of `classes` (`run.json` sorts the classes by name)."""
         return {name: self.per_class[name] for name in self.classes}
 
     def as_json(self) -> dict[str, Any]:

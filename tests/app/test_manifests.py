@@ -216,3 +216,11 @@ def test_a_file_name_that_is_no_utf8_does_not_stop_the_output(tmp_path: Path, ru
     for json_too in ((), ("--json",)):
         ran = run("scan", "folder", "--root", root, *json_too)
         assert ran.code == 0 and "name_not_utf8" in ran.out and "xff.wav" in ran.out
+
+
+def test_a_manifest_that_would_be_a_folder_is_refused_before_the_scan(tmp_path: Path, run: Run) -> None:
+    root = corpus(tmp_path / "clips", "a.wav")
+    Path("made").mkdir()
+    ran = run("scan", "folder", "--root", root, "--out", "made")
+    assert ran.code == 2 and "--out made is a folder" in ran.err and "made/folder.jsonl" in ran.err
+    assert ran.out == "" and list(Path("made").iterdir()) == []

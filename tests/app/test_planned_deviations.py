@@ -3,17 +3,17 @@
 import pytest
 
 from app.planned_deviations import planned_deviations
-from app.stages import PaperTables
+from app.stages import TablesStage
 from ercache.params.schema import ExperimentParams, FeatureParams, Params
 from tests.support.paper_runs import shipped
 
 RUNS = [(paper, corpus) for paper, runs in shipped().papers.items() for corpus in runs.corpora]
 
 
-def tables(params: Params, paper: str, corpus: str) -> PaperTables:
+def tables(params: Params, paper: str, corpus: str) -> TablesStage:
     bases = params.reproduce[paper][corpus]
     names = [bases] if isinstance(bases, str) else list(bases.values())
-    return PaperTables(paper, corpus, {name: params.experiments[name] for name in names})
+    return TablesStage(paper, corpus, {name: params.experiments[name] for name in names})
 
 
 @pytest.mark.parametrize(("paper", "corpus"), RUNS)

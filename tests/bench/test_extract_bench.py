@@ -26,7 +26,7 @@ from ercache.digests import digest_of_file
 from ercache.manifest import Manifest, MediaRef, Utterance, read_manifest
 from ercache.params.schema import EngineParams, FacePolicy, Limits
 from extract.encoders.base import Sample
-from extract.engine import worker
+from extract.engine import environment
 from extract.engine.plan import Feature
 from extract.media import Span, read_spans
 from extract.media.types import PictureRequest
@@ -233,7 +233,7 @@ def test_two_clips_in_one_lane_come_to_figures(
     monkeypatch.setattr(bench.extract, "run_start", lambda job, manifest: 0.5)
     monkeypatch.setattr(bench.floor, "process_pool", ThreadPoolExecutor)
     monkeypatch.setattr(bench.sets, "features", two)
-    monkeypatch.setattr(worker, "exact_arithmetic", lambda threads: None)  # it is of the whole process
+    monkeypatch.setattr(environment, "exact_arithmetic", lambda threads: None)  # it is of the whole process
     monkeypatch.setattr(threadpoolctl, "threadpool_limits", lambda threads: None)
     figures = measure(tmp_path, clips=2, scale=0, engine=EngineParams(lanes=1))
     assert figures["clips"] == 2 == figures["ours"]["units"] and figures["real_clips"] == 0

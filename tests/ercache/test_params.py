@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from ercache.errors import ParamsError, UsageError
-from ercache.params.load import corpus_root, load_params
+from ercache.params.load import load_params
+from ercache.params.roots import corpus_root
 from ercache.params.schema import Strict
 
 
@@ -109,3 +110,10 @@ def test_unknown_corpora_are_reported_with_the_most_similar_name(
     Path("params.yaml").unlink()
     with pytest.raises(ParamsError, match="mled"):
         load_params(corpora={"meld": Strict})
+
+
+def test_a_section_without_entries_is_an_empty_one(tmp_path: Path) -> None:
+    path = tmp_path / "params.yaml"
+    path.write_text("features:\nengine: # {shard: 4}\nexperiments:\n")
+    params = load_params(path)
+    assert params.features == {} and params.engine.shard == 16

@@ -212,7 +212,7 @@ def manifest_of_texts(
 
 
 def repeated_dialogues(utterances: Sequence[Utterance]) -> Iterator[Problem]:
-    """Report dialogues that occur twice, in two subsets (train, dev, test) or in the same one.
+    """Find dialogues that occur twice, in two subsets (train, dev, test) or in one; yield a note for each case.
 
     Only dialogues of two or more turns are compared. Their texts must be equal, apart from case and blanks.
     """

@@ -1,4 +1,4 @@
-"""Functions that several sound encoders use: checks, padding, normalisation, windows, and array declarations."""
+"""Functions that several sound encoders share: check, pad, normalise and cut sounds, and declare arrays."""
 
 import importlib
 from collections.abc import Callable, Sequence
@@ -16,20 +16,20 @@ MAX_AMPLITUDE = 1e4  # far outside [-1, 1]: a damaged float file, whose squares 
 
 
 def load_librosa() -> None:
-    """Import some modules of librosa and scipy now, because importing them at the first sound would take seconds.
+    """Import the slow modules of librosa and scipy, so that the first sound need not wait seconds for them.
 
-    It is called when an encoder is built, while other code reads the first media files.
+    Encoders call this when they are built, while the first media files are still being read.
     """
     for name in ("librosa.core.pitch", "librosa.feature.spectral", "scipy.ndimage", "scipy.signal"):
         importlib.import_module(name)
 
 
 def why_unusable(sound: FloatArray | None, min_samples: int) -> Missing | None:
-    """Return why a sound cannot be encoded, or None if it can.
+    """Return why a sound cannot be encoded (absent, too short, damaged or silent); None if it can.
 
     Args:
-        sound: n mono samples, [n].
-        min_samples: length below which a sound is too short, samples.
+        sound: n mono samples, [n]; None if the utterance has no sound.
+        min_samples: smallest number of samples of a sound that is long enough.
     """
     if sound is None or len(sound) == 0:
         return Missing(Reason.NO_AUDIO)
@@ -49,13 +49,13 @@ def encode_singly(
     describe: Callable[[FloatArray], Encoded | Missing],
     max_samples: int | None = None,
 ) -> list[Encoded | Missing]:
-    """Encode each sound alone. Return for each utterance its arrays, or the reason why it cannot be encoded.
+    """Encode the sounds of several utterances one by one; return for each its arrays, or why there are none.
 
     Args:
-        samples: one `Sample` (input of an encoder) per utterance.
-        min_samples: a sound with fewer values (of the waveform) is too short.
+        samples: inputs of the encoder, one per utterance.
+        min_samples: a sound with fewer sound samples is too short.
         describe: function that computes the arrays of one sound.
-        max_samples: a sound with more values (of the waveform) is cut after this many; None for no limit.
+        max_samples: a longer sound is cut after this many sound samples; None for no limit.
     """
     results: list[Encoded | Missing] = []
     for sample in samples:
@@ -69,9 +69,10 @@ def encode_singly(
 
 
 def pooled_and_frames(width: int, frames: bool) -> tuple[ArraySpec, ...]:
-    """Return the declaration of an encoder's arrays: `pooled` [1, width], the mean over time, and on request `frames`.
+    """Declare the arrays of a speech encoder whose network gives a state of `width` values every 20 ms.
 
-    `frames` [T, width] is declared only if the argument `frames` is true. It has T rows, one per 20 ms of sound.
+    `pooled` [1, width] is the mean of the states. `frames` [T, width] holds all T states; it is declared only if the
+    argument `frames` is true.
     """
     pooled = ArraySpec("pooled", "vector", ("utterance", "dimension"), (width,))
     sequence = ArraySpec("frames", "sequence", ("20ms", "dimension"), (width,))
@@ -79,24 +80,24 @@ def pooled_and_frames(width: int, frames: bool) -> tuple[ArraySpec, ...]:
 
 
 def pad_to_length(sound: FloatArray, samples: int) -> FloatArray:
-    """Append silence to a sound that has fewer than `samples` samples. Use it only where a paper asks for it."""
+    """Append silence to a shorter sound until it has `samples` samples; use this only where a paper does so."""
     return np.pad(sound, (0, max(0, samples - len(sound))))
 
 
 def normalise_clip(sound: FloatArray, epsilon: float = 1e-7) -> FloatArray:
-    """Normalise a clip to zero mean and unit variance; a constant sound becomes silence.
+    """Normalise the sound of a clip to mean 0 and variance 1; a constant sound becomes silence.
 
-    Call it before padding. Padding would change the mean and the variance, and its length depends on the batch.
+    Normalise before padding: padding changes the mean and the variance, and its length differs from batch to batch.
 
     Args:
         sound: n mono samples, [n].
-        epsilon: small constant added to the variance; the default is that of transformers' `Wav2Vec2FeatureExtractor`.
+        epsilon: constant added to the variance against division by 0; transformers' wav2vec 2.0 uses the default value.
     """
     return np.asarray((sound - sound.mean()) / np.sqrt(sound.var() + epsilon), np.float32)
 
 
 def middle_of(sound: FloatArray, samples: int) -> FloatArray:
-    """Return a sound of `samples` samples: the middle of a longer sound, or a shorter sound with silence at its end.
+    """Bring a sound to exactly `samples` samples: a longer one keeps its middle, a shorter one gets silence at its end.
 
     Source: docs/papers/avtca.md, section 3.1.
     """
@@ -115,8 +116,7 @@ def mirrored_windows(sound: FloatArray, window: int, hop: int) -> FloatArray:
         hop: step between windows, samples.
 
     Returns:
-        One window per row, [(n + 2 * (window // 2) - window) // hop + 1, window]. For an even `window` the number of
-        rows is n // hop + 1.
+        One window per row, [rows, window]. There are n // hop + 1 rows if `window` is even, else (n - 1) // hop + 1.
 
     Source: timestamp embeddings of hear21passt; docs/papers/amuse.md, section 3.3.
     """
@@ -128,7 +128,8 @@ def mirrored_windows(sound: FloatArray, window: int, hop: int) -> FloatArray:
 def frame_count(samples: int) -> int:
     """Return how many frames wav2vec 2.0, HuBERT and WavLM give for a sound of `samples` samples; 0 below 400 samples.
 
-    Source: kernels 10, 3, 3, 3, 3, 2, 2 and strides 5, 2, 2, 2, 2, 2, 2 (docs/encoders.md#speech-networks).
+    It follows from the networks' convolutions, which make one frame of 400 samples every 320 samples
+    (docs/encoders.md#speech-networks).
     """
     for kernel, stride in ((10, 5), (3, 2), (3, 2), (3, 2), (3, 2), (2, 2), (2, 2)):
         if samples < kernel:

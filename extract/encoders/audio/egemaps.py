@@ -1,6 +1,6 @@
-"""eGeMAPS: 88 statistics of the voice, computed by openSMILE.
+"""eGeMAPS: 88 statistics of the voice in an utterance (pitch, loudness, spectrum ...), computed by openSMILE.
 
-openSMILE is an optional dependency because of its licence.
+openSMILE is installed only on request, because its licence allows research only.
 """
 
 import importlib.util
@@ -29,14 +29,17 @@ class EgemapsParams(Strict):
     """Parameters of `audio/egemaps`.
 
     Attributes:
-        frames: also keep the 25 low-level descriptors, one row per 10 ms.
+        frames: also keep the 25 values per 10 ms (low-level descriptors) from which the statistics are computed.
     """
 
     frames: bool = False
 
 
 class Egemaps:
-    """Computes the 88 functionals of eGeMAPSv02 (`pooled`) and the low-level descriptors behind them (`frames`).
+    """Computes the 88 statistics of eGeMAPSv02 for the voice in an utterance (the array `pooled`).
+
+    If requested, it also keeps the 25 low-level descriptors (pitch, loudness ...) per 10 ms from which the statistics
+    are computed (the array `frames`).
 
     Raises:
         WeightsError: opensmile is not installed.
@@ -57,7 +60,9 @@ class Egemaps:
 
     def __init__(self, params: EgemapsParams, device: str = "cpu", weights: Weights | None = None) -> None:
         if self.spec.unavailable:
-            raise WeightsError("audio/egemaps cannot run here", hint=self.spec.unavailable)
+            raise WeightsError(
+                "audio/egemaps needs the optional package opensmile", hint=self.spec.unavailable
+            )
         import opensmile
 
         self.params = params
@@ -68,25 +73,25 @@ class Egemaps:
 
     @staticmethod
     def input(params: EgemapsParams) -> Input:
-        """Return the input that the encoder needs: the sound of the utterance, mono at 16 kHz."""
+        """Declare which input the encoder needs: the sound of the utterance, mono at 16 kHz."""
         return Input(rate=RATE)
 
     @staticmethod
     def arrays(params: EgemapsParams) -> tuple[ArraySpec, ...]:
-        """Declare `pooled` [1, 88], the 88 functionals; with the param `frames` also `frames` [T, 25].
+        """Declare the arrays of an utterance: `pooled` [1, 88], its 88 statistics, and if requested `frames` [T, 25].
 
-        `frames` has T rows, one per 10 ms, with the 25 low-level descriptors.
+        `frames` has T rows, one per 10 ms, with 25 low-level descriptors each. The param `frames` requests it.
         """
         pooled = ArraySpec("pooled", "vector", ("utterance", "functional"), (FUNCTIONALS,))
         frames = ArraySpec("frames", "sequence", ("10ms", "low_level_value"), (LOW_LEVEL,))
         return (pooled, frames) if params.frames else (pooled,)
 
     def length(self, sample: Sample) -> int:
-        """Return 0. A length is needed only to form batches, and every clip is encoded alone."""
+        """Return 0 as length. Lengths only serve to group clips into batches, and this encoder runs each clip alone."""
         return 0
 
     def encode(self, samples: Sequence[Sample]) -> list[Encoded | Missing]:
-        """Compute the eGeMAPS values of each sound with openSMILE, or say why a sound has none."""
+        """Run openSMILE on each sound; return for each its eGeMAPS arrays, or why there are none."""
         return encode_singly(samples, MIN_SAMPLES, self._one)
 
     def _one(self, sound: FloatArray) -> Encoded | Missing:

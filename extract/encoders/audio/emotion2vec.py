@@ -1,4 +1,7 @@
-"""emotion2vec: a self-supervised speech network whose frame states carry emotion (docs/encoders.md#emotion2vec)."""
+"""emotion2vec: a speech network that was pretrained on emotional speech, without labels.
+
+Source: docs/encoders.md#emotion2vec.
+"""
 
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Final
@@ -37,10 +40,10 @@ class Emotion2vecParams(Strict):
 
 
 class Emotion2vec:
-    """Computes frame states with emotion2vec (`frames`) and their mean (`pooled`).
+    """Computes a state for every 20 ms of sound with emotion2vec (`frames`), and the mean of these states (`pooled`).
 
-    The clip is normalised as a whole, so every clip is encoded alone. The published checkpoint is a pickle file with
-    classes of fairseq. Convert it once with `ercache weights convert`.
+    Each clip is encoded alone, because padding in a batch would change its normalisation. The published checkpoint is a
+    pickle file that needs the package fairseq; `ercache weights convert` turns it into a plain file once.
     """
 
     spec: ClassVar[EncoderSpec] = EncoderSpec(
@@ -67,23 +70,27 @@ class Emotion2vec:
 
     @staticmethod
     def input(params: Emotion2vecParams) -> Input:
-        """Return the input that the encoder needs: the sound of the utterance, mono at 16 kHz."""
+        """Declare which input the encoder needs: the sound of the utterance, mono at 16 kHz."""
         return Input(rate=RATE)
 
     @staticmethod
     def arrays(params: Emotion2vecParams) -> tuple[ArraySpec, ...]:
-        """Declare `pooled` [1, 768], the mean of the states; with the param `frames` also `frames` [T, 768].
+        """Declare the arrays of an utterance: `pooled` [1, 768], the mean state, and if requested `frames` [T, 768].
 
-        `frames` holds T states, one per 20 ms of sound.
+        `frames` holds T states, one per 20 ms of sound. The param `frames` requests it.
         """
         return pooled_and_frames(WIDTH, params.frames)
 
     def length(self, sample: Sample) -> int:
-        """Return 0. A length is needed only to form batches, and every clip is encoded alone."""
+        """Return 0 as length. Lengths only serve to group clips into batches, and this encoder runs each clip alone."""
         return 0
 
     def encode(self, samples: Sequence[Sample]) -> list[Encoded | Missing]:
-        """Compute the frame states of each sound alone; return the arrays of each sound, or why there are none."""
+        """Compute a state for every 20 ms of each sound.
+
+        Returns:
+            For each sound, the arrays that `arrays` declares, or a `Missing` that says why there are none.
+        """
         return encode_usable(samples, lambda sample: why_unusable(sample.sound, MIN_SAMPLES), self._each)
 
     def _each(self, samples: list[Sample]) -> Iterator[Encoded]:
@@ -102,7 +109,7 @@ class Emotion2vec:
 
 
 def build() -> "nn.Module":
-    """Build the emotion2vec network in its published size."""
+    """Build the emotion2vec network in the size of its published checkpoint, without weights."""
     from ercache.nets.emotion2vec import Emotion2vec as Network
 
     network: nn.Module = Network(WIDTH, 12, DEPTHS)

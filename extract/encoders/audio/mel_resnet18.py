@@ -1,4 +1,6 @@
-"""M2FNet's audio feature: a ResNet18 on an image of the mel spectrogram, trained by `ercache pretrain`.
+"""The audio feature of M2FNet: the embedding that a ResNet18 computes from a sound's mel spectrogram, as an image.
+
+The user trains this ResNet18 with `ercache pretrain`.
 
 Source: docs/papers/m2fnet.md, section 3.2.
 """
@@ -25,10 +27,10 @@ class MelResnet18Params(Strict):
 
     Attributes:
         pretrained: name of the training run under `pretrain:` in params.yaml that produced the weights.
-        embed: which vector is the feature: the projector's output (`z`, 300 values) or the projector's input
-            (`encoder`, 512 values).
-        pad: pad sounds shorter than a window (25 ms) with zeros, as the paper does; otherwise the feature of such an
-            utterance is missing.
+        embed: which vector is kept: the output of the ResNet18 (`encoder`, 512 values), or that of the linear layer
+            after it, the projector (`z`, 300 values).
+        pad: True pads a sound below 25 ms (one analysis window) with zeros, as the paper does; False gives such an
+            utterance no feature.
     """
 
     pretrained: str = "mel_resnet18"
@@ -39,10 +41,10 @@ class MelResnet18Params(Strict):
 class MelResnet18:
     """Computes one vector from the mel spectrogram of a sound's first 20 s, with a ResNet18.
 
-    `Encoded.frames` is the number of spectra, one per 10 ms.
+    In the result, `frames` is the number of columns of the spectrogram, one per 10 ms.
 
     Raises:
-        WeightsError: the weights are absent, or belong to another encoder.
+        WeightsError: `ercache pretrain` has not written the weights yet, or they belong to another encoder.
     """
 
     spec: ClassVar[EncoderSpec] = EncoderSpec(
@@ -66,24 +68,23 @@ class MelResnet18:
 
     @staticmethod
     def input(params: MelResnet18Params) -> Input:
-        """Return the input that the encoder needs: the sound of the utterance, mono at 16 kHz."""
+        """Declare which input the encoder needs: the sound of the utterance, mono at 16 kHz."""
         return Input(rate=RATE)
 
     @staticmethod
     def arrays(params: MelResnet18Params) -> tuple[ArraySpec, ...]:
-        """Declare one array, `embedding`, with one vector per utterance.
+        """Declare one array of an utterance, `embedding`: [1, 512] with `embed: encoder`, or [1, 300] with `embed: z`.
 
-        Its shape is [1, 300] with `embed: z` (the projector's output), or [1, 512] with `embed: encoder` (the
-        projector's input).
+        It is the output of the ResNet18 (`encoder`) or of the linear projector after it (`z`).
         """
         return (ArraySpec("embedding", "vector", ("utterance", "dimension"), (width_of(params.embed),)),)
 
     def length(self, sample: Sample) -> int:
-        """Return the side of the mel image in pixels, which is the same for all sounds. It serves to form batches."""
+        """Return the side of the mel image in pixels as length for forming batches; it is equal for all sounds."""
         return self._side
 
     def encode(self, samples: Sequence[Sample]) -> list[Encoded | Missing]:
-        """Compute the embeddings of all usable sounds in one batch; for all other sounds say why there are none."""
+        """Compute the embeddings of all usable sounds in one batch; return the array of each, or why it has none."""
         min_samples = 1 if self.params.pad else WINDOW
         results: list[Encoded | Missing | None] = [
             why_unusable(sample.sound, min_samples) for sample in samples

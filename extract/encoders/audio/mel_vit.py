@@ -1,4 +1,6 @@
-"""The second speech encoder of Cues: a mel spectrogram through the lower layers of a vision transformer.
+"""The second speech encoder of Cues: a vision transformer (ViT) that gets a mel spectrogram as a picture.
+
+Its lower layers run here; its top layers are trained as a part of the fusion model.
 
 Source: docs/papers/cues.md, section 3.5.
 """
@@ -47,15 +49,15 @@ class MelVitParams(Strict):
     Attributes:
         weights: checkpoint of the vision transformer. Choose `vit-base-in21k` if the fusion model has
             `mfm_size: base`.
-        scope: whose sound the picture shows: that of the utterance alone (`target`, for recognition), or also that of
-            the utterances before (`window`, for prediction).
-        window: number of utterances in a window, including the utterance itself.
-        upper: number of top layers that are not run here, because the fusion model contains them. If the fusion model
+        scope: whose sound is encoded: that of the utterance alone (`target`, to recognise its emotion), or also that of
+            earlier utterances (`window`, to predict the next emotion).
+        window: number of utterances with `scope: window`, including the current one.
+        upper: number of top layers that are left out here, because the fusion model contains them. If the fusion model
             has `vit_lower_layers: false`, give the number of all layers (24 in the large network, 12 in the base one).
-        dtype: data type of `tokens`; float16 needs half the disk space (float32: 11 GB for MELD).
+        dtype: data type of the stored array `tokens`; float16 needs half the disk space (float32: 11 GB for MELD).
         utterance_seconds: a longer utterance is cut after this time.
-        window_seconds: if a window is longer, its oldest utterances are dropped.
-        gap_seconds: length of the silence that replaces an earlier utterance without usable sound, seconds.
+        window_seconds: with `scope: window`, the oldest utterances are dropped until the sound is at most this long.
+        gap_seconds: length of the silence that replaces an earlier utterance without usable sound.
     """
 
     weights: Literal["vit-large-in21k", "vit-base-in21k"] = "vit-large-in21k"
@@ -76,14 +78,15 @@ class MelVitParams(Strict):
 
     @property
     def width(self) -> int:
-        """Number of dimensions of a token."""
+        """Number of values per token in the network's output: 1024 in the large network, 768 in the base one."""
         return int(CONFIGS[self.weights]["hidden_size"])
 
 
 class MelVit:
     """Runs the mel spectrogram of an utterance, as a picture, through the lower layers of a vision transformer.
 
-    `tokens` holds the output of these layers for all tokens, `pooled` that of the class token.
+    The array `tokens` holds the output for all tokens (class token and patches of the picture), the array `pooled` only
+    the output for the class token.
     """
 
     spec: ClassVar[EncoderSpec] = EncoderSpec(
@@ -114,7 +117,7 @@ class MelVit:
 
     @staticmethod
     def input(params: MelVitParams) -> Input:
-        """Return the input that the encoder needs: sound at 16 kHz.
+        """Declare which input the encoder needs: sound at 16 kHz.
 
         With `scope: window` the sound of earlier utterances in the dialogue is needed too.
         """
@@ -122,10 +125,10 @@ class MelVit:
 
     @staticmethod
     def arrays(params: MelVitParams) -> tuple[ArraySpec, ...]:
-        """Declare two arrays: `tokens` [197, width], the output for all 197 tokens, and `pooled` [1, width].
+        """Declare two arrays of an utterance: `tokens` [197, width] and `pooled` [1, width], width values per token.
 
-        The first row of `tokens` belongs to the class token, `pooled` is the output for this token. The other 196 rows
-        belong to the patches of the picture, row by row, high frequencies first.
+        The first row of `tokens` is the output for the class token; `pooled` repeats it. The other 196 rows belong to
+        the patches of the picture, row by row, high frequencies first.
         """
         shape = (params.width,)
         return (
@@ -134,13 +137,14 @@ class MelVit:
         )
 
     def length(self, sample: Sample) -> int:
-        """Return 0. A length is needed only to form batches, and all inputs of this network have the same size."""
+        """Return 0 as length. Lengths only serve to group clips into batches, and all inputs have one size."""
         return 0
 
     def encode(self, samples: Sequence[Sample]) -> list[Encoded | Missing]:
-        """Run the mel spectrograms of all samples through the network in one batch.
+        """Run the mel spectrograms of all utterances through the network in one batch.
 
-        The feature of an utterance without usable sound is missing.
+        Returns:
+            For each utterance, the arrays that `arrays` declares, or a `Missing` that says why there are none.
         """
         return encode_usable(
             samples, lambda sample: why_unusable(sample.sound, MIN_SAMPLES), self._encode_together
@@ -172,16 +176,17 @@ class MelVit:
 def window_sound(
     before: Sequence[FloatArray | None], target: FloatArray, utterance: int, window: int, gap: int
 ) -> FloatArray:
-    """Return the sound of an utterance, preceded by the sounds of earlier utterances.
+    """Join the sounds of earlier utterances and of the current one, in this order, [n].
 
     Source: docs/papers/cues.md, section 3.4.
 
     Args:
         before: sounds of earlier utterances in order, None where there is no sound.
-        target: sound of the utterance itself.
+        target: sound of the current utterance.
         utterance: each utterance is cut after this many samples.
-        window: largest length of the result, samples. The oldest utterances are dropped whole; the target always stays.
-        gap: length of the silence that replaces an unusable earlier utterance, samples.
+        window: largest number n of samples in the result. To reach it, whole utterances are dropped, the oldest first,
+            but never the current one.
+        gap: number of silent samples that replace an earlier utterance without usable sound.
     """
     silence = np.zeros(gap, np.float32)
     parts = [silence if s is None or why_unusable(s, MIN_SAMPLES) else s[:utterance] for s in before]
@@ -192,9 +197,9 @@ def window_sound(
 
 
 def build(config: dict[str, Any], upper: int) -> "nn.Module":
-    """Build a ViT without its top `upper` layers and its final norm.
+    """Build a vision transformer (ViT) without its top `upper` layers and without its final norm layer.
 
-    The large ViT without two layers has 278,107,136 parameters.
+    The large ViT without its two top layers has 278,107,136 parameters.
     """
     from torch import nn
     from transformers.models.vit.configuration_vit import ViTConfig

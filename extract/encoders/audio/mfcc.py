@@ -24,13 +24,13 @@ class MfccParams(Strict):
         n_fft: length of an analysis window, samples.
         hop: step between analysis windows, samples.
         n_mels: number of mel bands, from 0 Hz to half the rate.
-        deltas: whether the utterance vector (`pooled`) also holds mean and deviation of the changes from frame to
-            frame. The array `frames` has no such changes.
+        deltas: whether `pooled` also contains mean and standard deviation of the deltas (changes of the coefficients
+            over time). `frames` never contains deltas.
         pad_mode: how the first and last analysis windows are padded: with silence (`constant`) or with the
             mirrored sound (`reflect`).
         window_seconds: use only this many seconds in the middle of every clip (AVT-CA: 3.6 s); None for the whole clip.
-        fill: append silence to a clip shorter than `window_seconds`, so that all clips have the same number of frames;
-            otherwise a short clip has fewer frames.
+        fill: True appends silence to a clip shorter than `window_seconds`, so that all clips have equally many frames;
+            False leaves a short clip with fewer frames.
     """
 
     n_mfcc: int = Field(20, ge=1, le=128)
@@ -52,16 +52,16 @@ class MfccParams(Strict):
 
     @property
     def window(self) -> int | None:
-        """How many samples in the middle of every clip are used; None for the whole clip."""
+        """How many sound samples in the middle of every clip are used (param `window_seconds`); None for all."""
         return None if self.window_seconds is None else round(self.window_seconds * self.rate)
 
 
 class Mfcc:
     """Computes MFCCs (`frames`), and their means and standard deviations over time (`pooled`).
 
-    With `deltas`, `pooled` also contains the means and standard deviations of the deltas. If silence is appended
-    to a short clip (param `fill`), `frames` contains it and `pooled` does not. Decibels are relative to the loudest
-    frame of the clip (top_db 80), so a clip is always encoded alone.
+    With the param `deltas`, `pooled` also contains the means and standard deviations of the changes over time. If the
+    param `fill` appends silence to a short clip, `frames` covers this silence, but `pooled` does not. Levels more than
+    80 dB below the loudest one of the clip are raised, so each clip is encoded alone.
     """
 
     spec: ClassVar[EncoderSpec] = EncoderSpec(
@@ -80,14 +80,15 @@ class Mfcc:
 
     @staticmethod
     def input(params: MfccParams) -> Input:
-        """Return the input that the encoder needs: the sound of the utterance, mono, at the param `rate` (Hz)."""
+        """Declare which input the encoder needs: the sound of the utterance, mono, at the param `rate` (Hz)."""
         return Input(rate=params.rate)
 
     @staticmethod
     def arrays(params: MfccParams) -> tuple[ArraySpec, ...]:
-        """Declare two arrays: `frames` [T, n_mfcc] and `pooled` [1, 4 n_mfcc] (without deltas [1, 2 n_mfcc]).
+        """Declare two arrays of an utterance: `frames` [T, n_mfcc] and `pooled` [1, 4 n_mfcc].
 
-        `frames` has T rows, one per step of `hop` samples, with `n_mfcc` coefficients each.
+        `frames` holds `n_mfcc` coefficients for each of T steps of `hop` samples. `pooled` holds means and standard
+        deviations of the coefficients and of their deltas; without deltas it is [1, 2 n_mfcc].
         """
         width = params.n_mfcc * (4 if params.deltas else 2)
         return (
@@ -96,11 +97,14 @@ class Mfcc:
         )
 
     def length(self, sample: Sample) -> int:
-        """Return 0. A length is needed only to form batches, and every clip is encoded alone."""
+        """Return 0 as length. Lengths only serve to group clips into batches, and this encoder runs each clip alone."""
         return 0
 
     def encode(self, samples: Sequence[Sample]) -> list[Encoded | Missing]:
-        """Compute the MFCCs of each sound alone. A sound with fewer than `n_fft` samples is too short and has none."""
+        """Compute the MFCCs of each sound alone; return its arrays, or why there are none.
+
+        A sound with fewer samples than the param `n_fft` is too short.
+        """
         return encode_singly(samples, self.params.n_fft, self._one)
 
     def _one(self, sound: FloatArray) -> Encoded | Missing:

@@ -1,7 +1,7 @@
-"""PaSST, the patchout spectrogram transformer trained on AudioSet (Koutini et al. 2022), by hear21passt 0.0.26.
+"""PaSST (Koutini et al. 2022): a transformer on spectrograms that was trained to recognise sounds of AudioSet.
 
-Spectrogram and network come from that package. The cutting into windows is done here, and tested against the package
-(docs/encoders.md#passt, docs/papers/amuse.md, section 3.3).
+Spectrogram and network come from the Python package hear21passt 0.0.26. This file cuts sounds into windows in the same
+way as the package (docs/encoders.md#passt; docs/papers/amuse.md, section 3.3).
 """
 
 import contextlib
@@ -39,15 +39,15 @@ class PasstParams(Strict):
     """Parameters of `audio/passt`.
 
     Attributes:
-        mode: which output is kept: `embed_only` (mean of class token and distillation token), `logits` (of the 527
-            AudioSet classes), or `all` (both).
-        window_seconds: length of a window; None encodes a clip of up to 10 s at once, and a longer clip in windows of
-            10 s every 2.5 s.
-        hop_seconds: step between windows.
-        frames: also keep the output for each window, not only the mean; needs `window_seconds`.
+        mode: which output is kept: the embedding (`embed_only`; mean of class token and distillation token), the logits
+            of the 527 AudioSet classes (`logits`), or both (`all`).
+        window_seconds: length of the windows into which a clip is cut. None does not cut clips of up to 10 s, and cuts
+            longer ones into windows of 10 s every 2.5 s.
+        hop_seconds: step from one window to the next, if `window_seconds` is given.
+        frames: also keep the output for each window, not only the mean; this needs `window_seconds`.
         max_seconds: a longer clip is cut after this time.
-        pad_seconds: append silence to a clip that is shorter (AMuSE: 1 s); 0 appends nothing. Silence changes the
-            output strongly.
+        pad_seconds: a shorter clip gets silence at its end up to this length (AMuSE: 1 s); 0 appends none. The silence
+            changes the output strongly.
     """
 
     mode: Literal["embed_only", "logits", "all"] = "embed_only"
@@ -64,16 +64,17 @@ class PasstParams(Strict):
 
     @property
     def min_samples(self) -> int:
-        """Length in samples below which a clip is too short; 1 if padding makes every clip long enough."""
+        """Smallest number of sound samples of a clip that is long enough; 1 if padding makes every clip long enough."""
         # A clip must be longer than the part of it that is reflected at its ends.
         needed = MIN_SAMPLES if self.window is None else self.window // 2 + 1
         return 1 if round(self.pad_seconds * RATE) >= needed else needed
 
 
 class Passt:
-    """Computes audio embeddings with PaSST: one per clip (`pooled`) or also one per window (`frames`).
+    """Computes embeddings of sound with PaSST: one per window (piece) of a clip, and their mean.
 
-    `pooled` is the mean over the clip's windows. `frames` needs `window_seconds`.
+    The mean is the array `pooled`. The embeddings of the windows are kept in the array `frames` only if the params
+    `frames` and `window_seconds` are both given.
     """
 
     spec: ClassVar[EncoderSpec] = EncoderSpec(
@@ -96,14 +97,16 @@ class Passt:
 
     @staticmethod
     def input(params: PasstParams) -> Input:
-        """Return the input that the encoder needs: the sound of the utterance, mono at 32 kHz."""
+        """Declare which input the encoder needs: the sound of the utterance, mono at 32 kHz."""
         return Input(rate=RATE)
 
     @staticmethod
     def arrays(params: PasstParams) -> tuple[ArraySpec, ...]:
-        """Declare `pooled` [1, width], the mean over the windows; with the param `frames` also `frames` [T, width].
+        """Declare the arrays of a clip: `pooled` [1, width] and, with the params for it, `frames` [T, width].
 
-        `frames` has one row for each of T windows. The width is 768, 527 or 1295, depending on the param `mode`.
+        `frames` has one row for each of T windows (pieces of the clip); `pooled` is the mean over the windows. The
+        width is 768, 527 or 1295 for `mode` `embed_only`, `logits` or `all`. `frames` needs the params `frames` and
+        `window_seconds`.
         """
         shape = (WIDTHS[params.mode],)
         pooled = ArraySpec("pooled", "vector", ("utterance", params.mode), shape)
@@ -111,20 +114,21 @@ class Passt:
         return (pooled, frames) if params.window and params.frames else (pooled,)
 
     def length(self, sample: Sample) -> int:
-        """Return the length of the windows into which this clip is cut, in samples.
-
-        Clips whose windows are equally long share a batch.
-        """
+        """Return how many sound samples each window of this clip has; clips with equally long windows share a batch."""
         return 0 if sample.sound is None else self._windows(sample.sound).shape[1]
 
     def encode(self, samples: Sequence[Sample]) -> list[Encoded | Missing]:
-        """Encode sounds whose windows are equally long; return the arrays of each sound, or why there are none."""
+        """Cut sounds into windows and run them through PaSST. The windows of all sounds must be equally long.
+
+        Returns:
+            For each sound, the arrays that `arrays` declares, or a `Missing` that says why there are none.
+        """
         return encode_usable(
             samples, lambda sample: why_unusable(sample.sound, self.params.min_samples), self._encode_together
         )
 
     def _windows(self, sound: FloatArray) -> FloatArray:
-        """Cut a sound into the W windows that the network gets, [W, samples]. A short sound gives a single window."""
+        """Cut a sound into W windows of equal length for the network, [W, samples]; a short sound is one window."""
         used_part = sound[: round(self.params.max_seconds * RATE)]
         used_part = pad_to_length(used_part, round(self.params.pad_seconds * RATE))
         if self.params.window is not None and len(used_part) > self.params.window // 2:
@@ -145,7 +149,10 @@ class Passt:
             yield Encoded(pooled | frames, len(rows))
 
     def _forward(self, windows: FloatArray) -> FloatArray:
-        """Return the network's output [W, width] for W windows [W, samples], processed a few at a time."""
+        """Run W windows of sound, [W, samples], through PaSST; return its output for each, [W, width].
+
+        A few windows at a time are processed, to limit the memory.
+        """
         import torch
 
         parts = []
@@ -160,9 +167,9 @@ class Passt:
 
 
 def build() -> "nn.Module":
-    """Build the network `passt_s_swa_p16_128_ap476` (86,153,758 parameters).
+    """Build PaSST in the version that its authors call `passt_s_swa_p16_128_ap476` (86,153,758 parameters).
 
-    Its input is 10 s of 128 mel bands, cut into patches of 16 x 16.
+    Its input is a spectrogram of 128 mel bands over up to 10 s, cut into patches of 16 x 16.
     """
     from hear21passt.models import passt
 
@@ -209,9 +216,9 @@ def spectrogram() -> "nn.Module":
 
 @contextlib.contextmanager
 def without_warnings() -> Iterator[None]:
-    """Return a context manager that hides hear21passt's warnings about unusual input sizes.
+    """Return a context in which hear21passt prints no warnings about unusual input sizes.
 
-    At its end it restores torch's random state.
+    At the end of the context, torch's random state is what it was before.
     """
     import torch
 

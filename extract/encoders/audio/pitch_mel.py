@@ -1,4 +1,6 @@
-"""Pitch classes and mel bands: the input of the prosody encoder of Cues, as the authors of that encoder compute them.
+"""Pitch and mel bands of a sound over time: the input of the prosody encoder in the paper Cues.
+
+The fusion model trains that encoder; only its input is computed here, in the same way as by the encoder's authors.
 
 Source: docs/papers/cues.md, section 4.3.
 """
@@ -35,10 +37,10 @@ class PitchMelParams(Strict):
 
 
 class PitchMel:
-    """Computes a pitch class (`classes`) and 80 mel bands (`bands`) for every 16 ms of an utterance.
+    """Computes a pitch class (0 to 256) and the levels of 80 mel bands for every 16 ms of an utterance.
 
-    `pooled` is the mean of the bands. Pitch is relative to the mean pitch of the utterance, so an utterance is always
-    encoded alone.
+    They are the arrays `classes` and `bands`; `pooled` is the mean of `bands` over time. Pitch classes are relative to
+    the mean pitch of the utterance, so each utterance is encoded alone.
     """
 
     spec: ClassVar[EncoderSpec] = EncoderSpec(
@@ -58,15 +60,15 @@ class PitchMel:
 
     @staticmethod
     def input(params: PitchMelParams) -> Input:
-        """Return the input that the encoder needs: the sound of the utterance, mono at 16 kHz."""
+        """Declare which input the encoder needs: the sound of the utterance, mono at 16 kHz."""
         return Input(rate=RATE)
 
     @staticmethod
     def arrays(params: PitchMelParams) -> tuple[ArraySpec, ...]:
-        """Declare three arrays: `pooled` [1, 80], `classes` [T] and `bands` [T, 80], for T steps of 16 ms.
+        """Declare three arrays of an utterance: `classes` [T], `bands` [T, 80] and `pooled` [1, 80]; a step is 16 ms.
 
-        `classes` holds pitch classes: 0 without voice, else 1 to 256. `bands` holds the levels of 80 mel bands from 0
-        to 1, low frequencies first. `pooled` is the mean of `bands` over time.
+        `classes` holds the pitch class of each of T steps: 0 without voice, else 1 (low) to 256 (high). `bands` holds
+        levels from 0 to 1 of 80 mel bands, low frequencies first. `pooled` is the mean of `bands` over time.
         """
         return (
             ArraySpec("pooled", "vector", ("utterance", "band"), (BANDS,)),
@@ -75,25 +77,31 @@ class PitchMel:
         )
 
     def length(self, sample: Sample) -> int:
-        """Return 0. A length is needed only to form batches, and every clip is encoded alone."""
+        """Return 0 as length. Lengths only serve to group clips into batches, and this encoder runs each clip alone."""
         return 0
 
     def encode(self, samples: Sequence[Sample]) -> list[Encoded | Missing]:
-        """Compute pitch classes and mel bands of each sound alone. A sound below 0.1 s is too short and has none."""
+        """Compute pitch classes and mel bands of each sound alone; return its arrays, or why there are none.
+
+        A sound below 0.1 s is too short.
+        """
         return encode_singly(
             samples, MIN_SAMPLES, pitch_and_bands, max_samples=round(self.params.max_seconds * RATE)
         )
 
 
 def pitch_and_bands(sound: FloatArray) -> Encoded:
-    """Return the arrays of a sound: pitch classes (`classes`), mel bands (`bands`), mean of the bands (`pooled`)."""
+    """Return the three arrays of a sound: pitch classes (`classes`), mel bands (`bands`) and their mean (`pooled`)."""
     bands = np.ascontiguousarray(mel_levels(sound).T)
     classes = pitch_classes(pitches(sound))
     return Encoded({"pooled": bands.mean(0, keepdims=True), "classes": classes, "bands": bands}, len(bands))
 
 
 def pitches(sound: FloatArray) -> NDArray[np.float64]:
-    """Return the pitch of each frame of a sound with n samples, in Hz, NaN where there is no voice, [n // 256 + 1]."""
+    """Return the pitch of a sound with n samples, in Hz, one value per 256 samples, [n // 256 + 1].
+
+    The value is NaN where there is no voice, as in pauses.
+    """
     import librosa
 
     found, _, _ = librosa.pyin(sound, fmin=LOWEST, fmax=HIGHEST, sr=RATE, frame_length=WINDOW, hop_length=HOP)
@@ -103,8 +111,8 @@ def pitches(sound: FloatArray) -> NDArray[np.float64]:
 def pitch_classes(hertz: NDArray[np.float64]) -> NDArray[np.int32]:
     """Convert the pitch of each frame from Hz to a class: 0 without voice, else 1 to 256.
 
-    Classes 1 to 256 divide the range from -4 to 4 standard deviations around the mean of the log pitch. If all voiced
-    frames have the same pitch, they get the middle class.
+    Classes 1 to 256 divide the logarithm of the pitch equally, from 4 standard deviations below its mean in the
+    utterance to 4 above. If all frames with voice have the same pitch, they get the middle class.
     """
     voiced = np.isfinite(hertz)
     logarithms = np.log(hertz[voiced])

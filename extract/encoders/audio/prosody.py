@@ -1,7 +1,7 @@
 """Prosody, how something is said: pitch, loudness, rhythm and voice quality, computed with librosa and numpy.
 
-No network is used. `NAMES` lists the values of the utterance vector in order. Pitch is in semitones above 100 Hz,
-loudness in decibels of full scale. If no frame is voiced, the pitch and voice values and `voiced_share` are 0.
+No network is used. The constant `NAMES` lists the values of an utterance's vector in order. Pitch is in semitones above
+100 Hz, loudness in decibels relative to full scale. In an utterance without voice, the values of pitch and voice are 0.
 """
 
 from collections.abc import Sequence
@@ -50,9 +50,9 @@ class ProsodyParams(Strict):
     """Parameters of `audio/prosody`.
 
     Attributes:
-        fmin: lowest pitch, Hz.
-        fmax: highest pitch, Hz.
-        seconds: a shorter sound is not encoded.
+        fmin: lowest pitch that is searched for, Hz.
+        fmax: highest pitch that is searched for, Hz.
+        seconds: a sound that is shorter than this gets no feature.
     """
 
     fmin: float = Field(60, ge=50, le=200)
@@ -62,9 +62,10 @@ class ProsodyParams(Strict):
 
 @dataclass(frozen=True)
 class Contour:
-    """Four arrays [T], one value for each of T frames of 10 ms: pitch (`f0`), voicing, loudness and periodicity.
+    """Pitch, voice, loudness and periodicity of a sound over time: four arrays [T], one value per 10 ms (frame).
 
-    `f0` (Hz) is only a guess in a frame that is not `voiced`.
+    `f0` is the pitch in Hz; only frames with `voiced` true have a reliable one. `loudness` is in dB. `periodicity` says
+    how similar successive pitch periods are, as a correlation.
     """
 
     f0: FloatArray
@@ -74,15 +75,15 @@ class Contour:
 
     @property
     def active(self) -> NDArray[np.bool_]:
-        """Which of the T frames are not part of a pause, because they are loud enough: a mask [T]."""
+        """Mask [T]: True for frames of speech, at most 25 dB below the loudest frame; False for pauses."""
         return np.asarray(self.loudness > self.loudness.max() - ACTIVE_BELOW_PEAK)
 
 
 class Prosody:
-    """Computes statistics of pitch, loudness, rhythm and voice per utterance (`pooled`) and a contour (`frames`).
+    """Computes 40 statistics of pitch, loudness, rhythm and voice of an utterance, and four values for every 10 ms.
 
-    The columns of `pooled` are `NAMES`, those of `frames` are `FRAME_NAMES`. `log2_f0` is 0 in a frame that is not
-    voiced.
+    The statistics are the array `pooled`, named in `NAMES`. The values per 10 ms are the array `frames`, named in
+    `FRAME_NAMES`; there the logarithm of the pitch (`log2_f0`) is 0 where there is no voice.
     """
 
     spec: ClassVar[EncoderSpec] = EncoderSpec(
@@ -101,14 +102,14 @@ class Prosody:
 
     @staticmethod
     def input(params: ProsodyParams) -> Input:
-        """Return the input that the encoder needs: the sound of the utterance, mono at 16 kHz."""
+        """Declare which input the encoder needs: the sound of the utterance, mono at 16 kHz."""
         return Input(rate=RATE)
 
     @staticmethod
     def arrays(params: ProsodyParams) -> tuple[ArraySpec, ...]:
-        """Declare two arrays: `pooled` [1, len(NAMES)], the statistics of the utterance, and `frames` [T, 4].
+        """Declare two arrays of an utterance: `pooled` [1, 40], 40 statistics, and `frames` [T, 4], 4 values per 10 ms.
 
-        `frames` has T rows, one per 10 ms; the four columns are `FRAME_NAMES`.
+        The constants `NAMES` and `FRAME_NAMES` name the columns.
         """
         return (
             ArraySpec("pooled", "vector", ("utterance", "statistic"), (len(NAMES),)),
@@ -118,11 +119,15 @@ class Prosody:
         )
 
     def length(self, sample: Sample) -> int:
-        """Return 0. A length is needed only to form batches, and every clip is encoded alone."""
+        """Return 0 as length. Lengths only serve to group clips into batches, and this encoder runs each clip alone."""
         return 0
 
     def encode(self, samples: Sequence[Sample]) -> list[Encoded | Missing]:
-        """Compute the prosody values of each sound; return the arrays of each sound, or why there are none."""
+        """Compute the prosody values of each sound.
+
+        Returns:
+            For each sound, the arrays that `arrays` declares, or a `Missing` that says why there are none.
+        """
         return encode_singly(samples, max(PITCH_WINDOW, round(self.params.seconds * RATE)), self._one)
 
     def _one(self, sound: FloatArray) -> Encoded | Missing:
@@ -145,9 +150,9 @@ class Prosody:
 
 
 def trace_contour(sound: FloatArray, fmin: float, fmax: float) -> Contour:
-    """Return pitch (by the YIN method), voicing, loudness and periodicity every 10 ms.
+    """Measure pitch (by the YIN method), voice, loudness and periodicity of a sound every 10 ms.
 
-    A frame counts as voiced if it is loud and periodic enough.
+    A frame (10 ms) counts as voiced if it is loud enough, and if successive pitch periods are similar enough.
     """
     import librosa
     from scipy.ndimage import median_filter
@@ -177,9 +182,13 @@ def trace_contour(sound: FloatArray, fmin: float, fmax: float) -> Contour:
 
 
 def correlate_periods(sound: FloatArray, f0: FloatArray) -> FloatArray:
-    """Return for each of T frames how similar its sound is to the sound one pitch period later, [T].
+    """Return for each of T frames how similar the sound is to the sound one pitch period later, [T].
 
-    The similarity is a correlation in [-1, 1]; 0 for silence.
+    The value is a correlation: near 1 for voice, near 0 for noise, and 0 for silence.
+
+    Args:
+        sound: mono samples at 16 kHz, [n].
+        f0: pitch of each frame of 10 ms, Hz, [T].
     """
     half = PITCH_WINDOW // 2
     padded = np.pad(sound, (half, half + PITCH_WINDOW))
@@ -195,11 +204,11 @@ def correlate_periods(sound: FloatArray, f0: FloatArray) -> FloatArray:
 
 
 def pitch_numbers(contour: Contour) -> list[float]:
-    """Return nine statistics of the pitch over the voiced frames, in semitones; all are 0 if no frame is voiced.
+    """Return nine statistics of the pitch in frames with voice, in semitones above 100 Hz; all are 0 without voice.
 
-    They are, in order: median, mean, standard deviation, 10th and 90th percentile, range (from the 10th to the 90th
-    percentile), slope (semitones per second), pitch of the last voiced frames relative to the median, and mean change
-    from frame to frame. The levels are relative to 100 Hz.
+    They are, in order: median, mean, standard deviation, 10th percentile, 90th percentile, distance between these two
+    percentiles, slope (semitones per second), pitch in the last 0.2 s of voice minus the median, and mean absolute
+    change from frame to frame.
     """
     if not contour.voiced.any():
         return [0.0] * len(_PITCH)
@@ -215,10 +224,11 @@ def pitch_numbers(contour: Contour) -> list[float]:
 
 
 def voice_numbers(contour: Contour) -> list[float]:
-    """Return four values: jitter, shimmer, and mean and standard deviation of the periodicity, over the voiced frames.
+    """Return four values of voice quality over the frames with voice; all are 0 without voice.
 
-    Jitter is the mean relative change of the pitch period from frame to frame. Shimmer is the mean change of the
-    loudness from frame to frame, dB.
+    They are, in order: jitter (mean relative change of the pitch period from frame to frame), shimmer (mean change of
+    the loudness from frame to frame, dB), and mean and standard deviation of the periodicity (similarity of successive
+    pitch periods).
     """
     if not contour.voiced.any():
         return [0.0] * 4
@@ -232,10 +242,10 @@ def voice_numbers(contour: Contour) -> list[float]:
 
 
 def loudness_numbers(contour: Contour) -> list[float]:
-    """Return seven statistics of the loudness over the frames outside pauses, in decibels.
+    """Return seven statistics of the loudness in frames outside pauses, in decibels.
 
-    They are, in order: mean, standard deviation, 10th and 90th percentile, range (from the 10th to the 90th
-    percentile), slope (decibels per second), and mean change from frame to frame.
+    They are, in order: mean, standard deviation, 10th percentile, 90th percentile, distance between these two
+    percentiles, slope (decibels per second), and mean absolute change from frame to frame.
     """
     level = contour.loudness[contour.active]
     times = np.flatnonzero(contour.active) * HOP / RATE
@@ -245,10 +255,11 @@ def loudness_numbers(contour: Contour) -> list[float]:
 
 
 def rhythm_numbers(contour: Contour, seconds: float) -> list[float]:
-    """Return eight values of the rhythm. Lengths are in seconds, rates in events per second.
+    """Return eight values of the rhythm of an utterance that lasts `seconds` seconds.
 
-    They are, in order: duration of the sound, share of voiced frames, share of pauses, longest pause, rate of pauses,
-    rate of syllables, and the mean length and the rate of voiced runs (successive voiced frames).
+    They are, in order: duration (s), share of frames with voice, share of pauses in the time from first to last speech,
+    longest pause (s), pauses per second, syllables per second, and mean length (s) and number per second of stretches
+    of uninterrupted voice.
     """
     from scipy.ndimage import gaussian_filter1d
     from scipy.signal import find_peaks
@@ -268,11 +279,15 @@ def rhythm_numbers(contour: Contour, seconds: float) -> list[float]:
 
 
 def spectrum_numbers(sound: FloatArray, active: NDArray[np.bool_]) -> list[float]:
-    """Return twelve values: mean and standard deviation of six properties of the spectrum, outside pauses.
+    """Return twelve values: mean and standard deviation of six properties of the spectrum in frames outside pauses.
 
     The six are: centroid (kHz), rolloff at 85 % (kHz), flatness (log10), zero crossings per sample, flux and tilt. Flux
-    is the change between successive spectra that are scaled to sum 1. Tilt is the power below 1 kHz relative to the
-    power above, dB.
+    is the change between successive spectra, each scaled to sum 1. Tilt is the power below 1 kHz relative to the power
+    above 1 kHz, in dB.
+
+    Args:
+        sound: mono samples at 16 kHz, [n].
+        active: True for each of T frames of 10 ms outside pauses, [T].
     """
     import librosa
 
@@ -297,7 +312,7 @@ def spectrum_numbers(sound: FloatArray, active: NDArray[np.bool_]) -> list[float
 
 
 def slope_of(times: NDArray[np.floating], values: NDArray[np.floating]) -> float:
-    """Return the slope of the least-squares line through values over time; 0 for fewer than 5 values (50 ms)."""
+    """Return the slope of the straight line that fits values over time best, per second; 0 for fewer than 5 values."""
     if len(times) < 5:
         return 0.0
     centred = times - times.mean()
@@ -305,7 +320,7 @@ def slope_of(times: NDArray[np.floating], values: NDArray[np.floating]) -> float
 
 
 def run_lengths(mask: NDArray[np.bool_]) -> list[int]:
-    """Return the lengths of all runs of successive True values in a mask, in frames, in order."""
+    """Return how long each uninterrupted run of True values in a mask of T frames is, in frames, first run first."""
     edges = np.flatnonzero(np.diff(np.concatenate([[0], mask.astype(np.int8), [0]])))
     return [int(n) for n in edges[1::2] - edges[::2]]
 

@@ -1,4 +1,4 @@
-"""Raw sound samples as a feature, for models that contain a speech network and fine-tune it."""
+"""The sound itself (its samples) as a feature, for fusion models that contain a speech network and fine-tune it."""
 
 from collections.abc import Sequence
 from typing import ClassVar, Final
@@ -29,7 +29,7 @@ class SamplesParams(Strict):
 
 
 class Samples:
-    """Keeps the sound samples of an utterance unchanged in the array `samples`. There is no `pooled` array."""
+    """Stores the sound samples of an utterance unchanged, in the array `samples`; it computes no vector `pooled`."""
 
     spec: ClassVar[EncoderSpec] = EncoderSpec(
         key="audio/samples",
@@ -47,7 +47,7 @@ class Samples:
 
     @staticmethod
     def input(params: SamplesParams) -> Input:
-        """Return the input that the encoder needs: the sound of the utterance, mono at 16 kHz."""
+        """Declare which input the encoder needs: the sound of the utterance, mono at 16 kHz."""
         return Input(rate=RATE)
 
     @staticmethod
@@ -56,18 +56,18 @@ class Samples:
         return (ArraySpec("samples", "sequence", ("sample",), ()),)
 
     def length(self, sample: Sample) -> int:
-        """Return 0. A length is needed only to form batches, and no network runs here."""
+        """Return 0 as length. Lengths only serve to group clips into batches, and no network runs here."""
         return 0
 
     def encode(self, samples: Sequence[Sample]) -> list[Encoded | Missing]:
-        """Return the samples of each sound; a sound below 25 ms is too short."""
+        """Return the array `samples` of each sound, or why there is none; a sound below 25 ms is too short."""
         return encode_singly(
             samples, MIN_SAMPLES, raw_samples, max_samples=round(self.params.max_seconds * RATE)
         )
 
 
 def raw_samples(sound: FloatArray) -> Encoded:
-    """Return a sound as the array `samples` of an `Encoded`, with all values unchanged."""
+    """Return the result for one sound: its values, unchanged, as the array `samples`."""
     return Encoded({"samples": sound.astype(np.float32)}, len(sound))
 
 

@@ -1,7 +1,7 @@
-"""Self-supervised speech networks: wav2vec 2.0, HuBERT, WavLM, and an emotion network built on wav2vec 2.0.
+"""Encoders with speech networks: wav2vec 2.0, HuBERT, WavLM, and an emotion network built on wav2vec 2.0.
 
-All work on sound at 16 kHz and give one frame every 20 ms: a frame sees 400 samples, the next one starts 320 samples
-later (docs/encoders.md#speech-networks).
+All read sound at 16 kHz and give one state (vector) every 20 ms. Each state belongs to a frame of 400 samples; the next
+frame starts 320 samples later (docs/encoders.md#speech-networks).
 """
 
 import json
@@ -36,12 +36,12 @@ EMOTIONS = ("arousal", "dominance", "valence")
 
 
 class SpeechParams(Strict):
-    """Parameters that all encoders of this file have.
+    """Parameters that all encoders with speech networks (wav2vec 2.0, HuBERT, WavLM) have.
 
     Attributes:
-        frames: also keep the state of every frame, not only their mean.
-        max_seconds: a longer clip is cut after this time, because attention costs the square of the length.
-        pad_seconds: append silence to a clip that is shorter (AVAFN: 0.1 s); 0 appends nothing.
+        frames: also keep the state of every 20 ms (frame), not only the mean of all states.
+        max_seconds: a longer clip is cut after this time, because memory and time grow with the square of the length.
+        pad_seconds: a shorter clip gets silence at its end up to this length (AVAFN: 0.1 s); 0 appends none.
     """
 
     frames: bool = True
@@ -53,7 +53,7 @@ class BaseSpeechParams(SpeechParams):
     """Parameters of a speech network with 12 layers.
 
     Attributes:
-        layer: the layer whose output is kept; 0 is the input of the first layer, None the last layer.
+        layer: number of the layer whose output is kept; 0 keeps the input of the first layer, None means the last one.
     """
 
     layer: int | None = Field(None, ge=0, le=12)
@@ -63,7 +63,8 @@ class WavlmBaseParams(BaseSpeechParams):
     """Parameters of WavLM base.
 
     Attributes:
-        weights: checkpoint trained on 94,000 hours of speech (`wavlm-base-plus`), or on the 960 hours of LibriSpeech.
+        weights: checkpoint: `wavlm-base-plus`, trained on 94,000 hours of speech, or `wavlm-base`, trained on the 960
+            hours of LibriSpeech.
     """
 
     weights: Literal["wavlm-base-plus", "wavlm-base"] = "wavlm-base-plus"
@@ -73,7 +74,7 @@ class LargeSpeechParams(SpeechParams):
     """Parameters of a speech network with 24 layers.
 
     Attributes:
-        layer: the layer whose output is kept; 0 is the input of the first layer, None the last layer.
+        layer: number of the layer whose output is kept; 0 keeps the input of the first layer, None means the last one.
     """
 
     layer: int | None = Field(None, ge=0, le=24)
@@ -81,32 +82,32 @@ class LargeSpeechParams(SpeechParams):
 
 @dataclass(frozen=True)
 class SpeechKind:
-    """Registry entry of a speech network: it declares input and arrays, and builds the encoder."""
+    """An entry of the encoder registry for a speech network: it declares input and arrays, and builds the encoder."""
 
     spec: EncoderSpec
     network: SpeechNetwork
     Params: type[BaseModel]
 
     def input(self, params: Any) -> Input:
-        """Return the input that the encoder needs: the sound of the utterance, mono at 16 kHz."""
+        """Declare which input the encoder needs: the sound of the utterance, mono at 16 kHz."""
         return Input(rate=RATE)
 
     def arrays(self, params: Any) -> tuple[ArraySpec, ...]:
-        """Declare `pooled` [1, width], the mean of the frame states; with the param `frames` also `frames` [T, width].
+        """Declare the arrays of a clip: `pooled` [1, width], the mean state, and if requested `frames` [T, width].
 
-        `frames` has T rows, one per 20 ms. A network with an emotion head also gives `emotion` [1, 3], with values of
-        about 0 to 1.
+        `frames` has T rows of width values, one per 20 ms; the param `frames` requests it. The emotion network also
+        gives `emotion` [1, 3]: arousal, dominance and valence, each from about 0 to 1.
         """
         pooled, *frames = pooled_and_frames(self.network.width, params.frames)
         emotion = ArraySpec("emotion", "vector", ("utterance", "_".join(EMOTIONS)), (len(EMOTIONS),))
         return (pooled, *((emotion,) if self.network.emotion else ()), *frames)
 
     def __call__(self, params: Any, device: str = "cpu", weights: Weights | None = None) -> "SpeechEncoder":
-        """Build an encoder with its checkpoint.
+        """Load the network's checkpoint and build the encoder on a device.
 
         Raises:
-            WeightsError: the checkpoint is absent or damaged, or its norm layers or width are not those of this
-                network.
+            WeightsError: the checkpoint is absent or damaged, or it belongs to a network with other norm layers or
+                another width.
         """
         handle = weights or Weights(getattr(params, "weights", str(self.spec.weights)))
         config, normalise = read_config(handle, self.network)
@@ -125,13 +126,13 @@ class SpeechKind:
 
 
 def read_config(weights: Weights, expected: SpeechNetwork) -> tuple[dict[str, Any], bool]:
-    """Read config.json and preprocessor_config.json of a checkpoint.
+    """Read the config of a speech network from the files of its checkpoint, and check it.
 
     Returns:
-        The config of the network, and whether the network needs normalised clips.
+        The config for building the network, and whether each clip must be normalised to mean 0 and variance 1.
 
     Raises:
-        WeightsError: the checkpoint's norm layers or width are not those that the encoder declares.
+        WeightsError: the checkpoint belongs to a network with other norm layers or another width than `expected`.
     """
     config = weights.config(expected.config, fixed=("feat_extract_norm", "hidden_size"))
     if weights.random is not None:

@@ -1,6 +1,6 @@
-"""Run sounds through a speech network, in padded batches or one by one.
+"""Run sounds through a speech network such as wav2vec 2.0, in padded batches or one by one.
 
-Each clip is normalised alone before padding.
+A clip that the network needs normalised is normalised alone, before it is padded to the length of the batch.
 """
 
 from collections.abc import Iterator, Sequence
@@ -21,9 +21,9 @@ MAX_FRAME_PAIRS = 8_000_000  # pairs of frames in the attention of a batch: 0.5 
 
 
 class Lengths(Protocol):
-    """Parameters that every speech network has: whether to keep frame states, and lengths for cutting and padding.
+    """The params that `SpeechEncoder` reads: whether to keep the state of every 20 ms, and when to cut or pad a clip.
 
-    `SpeechEncoder` reads only these parameters.
+    The class for the params in params.yaml is `SpeechParams`.
     """
 
     frames: bool
@@ -32,9 +32,9 @@ class Lengths(Protocol):
 
 
 class SpeechEncoder:
-    """Runs sounds through a speech network and returns frame states, their mean, and the output of any emotion head.
+    """Runs sounds through a speech network: it gives a state for every 20 ms (frame), and the mean of these states.
 
-    If the checkpoint needs normalised clips, each clip is normalised alone, before it is padded.
+    An emotion network also gives arousal, dominance and valence, which its head computes from the mean.
     """
 
     def __init__(
@@ -52,9 +52,12 @@ class SpeechEncoder:
         return max(min(len(sample.sound), self._most), self._pad)
 
     def encode(self, samples: Sequence[Sample]) -> list[Encoded | Missing]:
-        """Compute the frame states of sounds.
+        """Compute a state for every 20 ms of each sound.
 
-        The sounds run in padded batches if the network has an attention mask, otherwise one by one.
+        A network that accepts an attention mask gets padded batches; any other network gets the sounds one by one.
+
+        Returns:
+            For each sound, the arrays that `arrays` declares, or a `Missing` that says why there are none.
         """
         min_samples = 1 if self._pad >= MIN_SAMPLES else MIN_SAMPLES
         return encode_usable(

@@ -1,7 +1,9 @@
-"""The mel spectrogram of Cues as a picture for a vision transformer (docs/papers/cues.md, section 3.5).
+"""The mel spectrogram of the paper Cues, and its form as a picture for a vision transformer.
 
-The constants are those of the voice conversion work from which the paper takes its prosody encoder: 16 kHz, Hann window
-of 1024 samples, step of 256 samples, 80 bands from 90 to 7600 Hz.
+The spectrogram has 80 bands from 90 to 7600 Hz and one column per 256 samples at 16 kHz, from Hann windows of 1024
+samples. These values come from the voice conversion software that contains the paper's prosody encoder.
+
+Source: docs/papers/cues.md, section 3.5.
 """
 
 from typing import TYPE_CHECKING
@@ -33,7 +35,7 @@ def high_pass(sound: FloatArray) -> FloatArray:
 
 
 def mel_levels(sound: FloatArray) -> FloatArray:
-    """Return the loudness of the mel bands over time, scaled from 0 (-84 dB or less) to 1 (16 dB or more).
+    """Return the mel spectrogram of a sound, with levels from 0 (-84 dB or less) to 1 (16 dB or more).
 
     Args:
         sound: n mono samples at 16 kHz, at least 1600, [n].
@@ -54,11 +56,10 @@ def mel_levels(sound: FloatArray) -> FloatArray:
 
 
 def as_picture(levels: FloatArray) -> "Tensor":
-    """Turn the mel levels of T time steps, [80, T], into a picture [3, 224, 224] with three equal channels in [-1, 1].
+    """Turn a mel spectrogram, [80, T], into a picture for a vision transformer, [3, 224, 224].
 
-    Low frequencies are at the bottom. The levels are resized bilinearly with anti-aliasing, because long sounds shrink
-    strongly (30 s: from 1876 to 224 columns). Pixels are normalised with mean 0.5 and standard deviation 0.5, as the
-    ViT checkpoint expects.
+    T is the number of time steps. The picture has low frequencies at the bottom, and three equal channels with values
+    from -1 to 1. Anti-aliasing keeps details of long sounds, which shrink strongly (30 s: from 1876 to 224 columns).
     """
     import torch
 

@@ -1,4 +1,7 @@
-"""The encoder half of Whisper (Radford et al. 2022): from 30 s of log-mel spectrogram to one state per 20 ms."""
+"""The encoder of the speech recogniser Whisper (Radford et al. 2022), without its decoder.
+
+It turns the log-mel spectrogram of a sound of up to 30 s into one state per 20 ms.
+"""
 
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Final
@@ -43,10 +46,9 @@ class WhisperParams(Strict):
 
 
 class WhisperSmall:
-    """Computes the states of Whisper's encoder for a sound of up to 30 s (`frames`) and their mean (`pooled`).
+    """Computes the states of Whisper's encoder for the first 30 s of a sound (`frames`), and their mean (`pooled`).
 
-    A shorter sound is padded with silence to 30 s, and the states of the silence are removed. A longer clip is cut
-    after 30 s.
+    Whisper always reads 30 s: a shorter sound is padded with silence, and the states of this silence are removed.
     """
 
     spec: ClassVar[EncoderSpec] = EncoderSpec(
@@ -76,23 +78,27 @@ class WhisperSmall:
 
     @staticmethod
     def input(params: WhisperParams) -> Input:
-        """Return the input that the encoder needs: the sound of the utterance, mono at 16 kHz."""
+        """Declare which input the encoder needs: the sound of the utterance, mono at 16 kHz."""
         return Input(rate=RATE)
 
     @staticmethod
     def arrays(params: WhisperParams) -> tuple[ArraySpec, ...]:
-        """Declare `pooled` [1, 768], the mean of the states; with the param `frames` also `frames` [T, 768].
+        """Declare the arrays of an utterance: `pooled` [1, 768], the mean state, and if requested `frames` [T, 768].
 
-        `frames` holds T states, one per 20 ms of sound.
+        `frames` holds T states, one per 20 ms of sound. The param `frames` requests it.
         """
         return pooled_and_frames(WIDTH, params.frames)
 
     def length(self, sample: Sample) -> int:
-        """Return 0. A length is needed only to form batches, and all inputs of this network are 30 s long."""
+        """Return 0 as length. Lengths only serve to group clips into batches, and all inputs are 30 s long."""
         return 0
 
     def encode(self, samples: Sequence[Sample]) -> list[Encoded | Missing]:
-        """Compute the encoder states of all usable sounds in one batch; for all other sounds say why there are none."""
+        """Compute the states of all usable sounds in one batch.
+
+        Returns:
+            For each sound, the arrays that `arrays` declares, or a `Missing` that says why there are none.
+        """
         return encode_usable(samples, lambda sample: why_unusable(sample.sound, MIN_SAMPLES), self._forward)
 
     def _forward(self, samples: list[Sample]) -> Iterator[Encoded]:
@@ -108,17 +114,16 @@ class WhisperSmall:
             yield Encoded(pooled | ({"frames": frames} if self.params.frames else {}), len(frames))
 
     def _spectrum(self, sound: FloatArray) -> Any:
-        """Return the log-mel spectrogram of one clip, [80, 3000].
+        """Return the log-mel spectrogram of one clip, [80, 3000]: 80 mel bands every 10 ms of 30 s.
 
-        Very low levels are raised to a floor that depends on the loudest level of the clip, so every clip is processed
-        by itself.
+        Levels far below the loudest one of the clip are raised to a common floor, so each clip is processed alone.
         """
         features = self._mel(np.asarray(sound), sampling_rate=RATE, return_tensors="pt")
         return features.input_features[0]
 
 
 def build(config: dict[str, Any]) -> "nn.Module":
-    """Build Whisper's encoder without its decoder (88,154,112 parameters in full size)."""
+    """Build Whisper's encoder (88,154,112 parameters with the published config); the decoder is left out."""
     from transformers.models.whisper.configuration_whisper import WhisperConfig
     from transformers.models.whisper.modeling_whisper import WhisperEncoder
 

@@ -1,1 +1,1 @@
-"""Encoders of transcripts: transformer networks that give a vector per sentence, word or token."""
+"""Encoders of transcripts: transformer networks that give a vector per utterance, word or token."""

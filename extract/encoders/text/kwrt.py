@@ -1,6 +1,7 @@
-"""Knowledge-based word relation tagging (KWRT) of Cues.
+"""The text feature of the paper Cues: knowledge-based word relation tagging (KWRT).
 
-It gives the token states of a window of utterances, and a matrix that says which pairs of words matter.
+For an utterance and some earlier ones (a window), it gives the states of all tokens in RoBERTa, and a matrix that says
+how strongly each pair of words is related.
 """
 
 from collections.abc import Sequence
@@ -38,15 +39,15 @@ class KwrtParams(Strict):
     """Parameters of `text/kwrt`.
 
     Attributes:
-        utterances: number of utterances in the window including the current one, or `all` for the whole history; the
-            oldest are removed if the window exceeds 512 tokens.
-        future: number of utterances after the current one.
-        knowledge: source of word relations: `own` has a few hundred everyday words; `conceptnet` is that of the paper
-            and needs `ercache weights convert conceptnet FILE` once.
-        tagger: how words are classified: `rules` (ercache's list of function words, simplemma's lemmas) or `spacy`
-            (en_core_web_sm).
-        relations: the relations that are used: IsA (I), HasContext (H), Causes (C).
-        known_next_speaker: end the window with the token of the next speaker, for prediction.
+        utterances: number of utterances that are read together (the window): the current one and those before it; `all`
+            for the whole dialogue so far. The oldest are removed if there are more than 512 tokens.
+        future: number of utterances after the current one that are read too.
+        knowledge: where word relations come from: `own` is a small table of everyday words; `conceptnet` is used by the
+            paper, and needs `ercache weights convert conceptnet FILE` once.
+        tagger: how words are found and classified: by `rules` (a list of function words, lemmas by simplemma) or by
+            `spacy` (model en_core_web_sm).
+        relations: letters of the relations that count: I (IsA), H (HasContext), C (Causes).
+        known_next_speaker: whether the tokens end with that of the next speaker, to predict this person's emotion.
     """
 
     utterances: Annotated[int, Field(ge=1)] | Literal["all"] = 3
@@ -59,31 +60,36 @@ class KwrtParams(Strict):
 
     @property
     def beside(self) -> tuple[str, ...]:
-        """Keys of checkpoints that the feature needs besides RoBERTa: ConceptNet's, if `knowledge` is `conceptnet`."""
+        """Keys of the files that this feature needs besides RoBERTa's checkpoint: (`conceptnet`,) or none.
+
+        ConceptNet is needed if the param `knowledge` is `conceptnet`.
+        """
         return (CONCEPTNET,) if self.knowledge == "conceptnet" else ()
 
 
 @dataclass(frozen=True)
 class KwrtKind:
-    """The registry entry of `text/kwrt`; `shape` is the size of the RoBERTa network."""
+    """The entry of `text/kwrt` in the encoder registry; `shape` is the size (layers, width ...) of its RoBERTa."""
 
     spec: EncoderSpec
     shape: Shape = BASE
     Params: type[BaseModel] = KwrtParams
 
     def input(self, params: KwrtParams) -> Input:
-        """Return the input that the encoder needs: transcripts and speakers of all utterances in the window."""
+        """Declare which input the encoder needs: transcripts and speakers of the utterance and of its neighbours."""
         past = WHOLE_DIALOGUE if params.utterances == "all" else params.utterances - 1
         speaker: Literal[True, "next"] = "next" if params.known_next_speaker else True
         return Input(text=True, speaker=speaker, past=past, future=params.future)
 
     def arrays(self, params: KwrtParams) -> tuple[ArraySpec, ...]:
-        """Declare six arrays of a window of utterances: `pooled`, `tokens`, `ids`, `words`, `matrix` and `size`.
+        """Declare six arrays: `pooled`, `tokens`, `ids`, `words`, `matrix` and `size`.
 
-        `pooled` is the state of `<s>`. `tokens` has the state of each token, `ids` the token ids; ids beyond RoBERTa's
-        vocabulary are speaker tokens. Each row of `words` describes a word: index of its first token, index after its
-        last token, and its utterance (0 for the current one, -1 for the previous one). A window without words has one
-        row, for the token `<s>`. `matrix` has one value per pair of words, row by row: `size` x `size` values.
+        They describe a window: the utterance and the neighbours that are read with it, T tokens and K words in total.
+        `tokens` [T, width] holds the state of each token, `pooled` [1, width] that of `<s>`, and `ids` [T] the token
+        ids; ids beyond RoBERTa's vocabulary are speaker tokens. `words` [K, 3] holds for each word the index of its
+        first token, the index after its last token, and its utterance (0 is the current one, -1 the one before); if
+        there are no words, it has one row for `<s>`. `matrix` [K * K] holds the points of all pairs of words, row by
+        row, and `size` [1] the number K.
         """
         width = (self.shape.width,)
         return (
@@ -99,18 +105,17 @@ class KwrtKind:
         """Load RoBERTa, its tokenizer and the word relations, and build the encoder on a device.
 
         Raises:
-            WeightsError: the checkpoint is absent, damaged or belongs to another network; or the tagger is not
-                installed; or ConceptNet has not been converted.
+            WeightsError: the checkpoint is absent, damaged or belongs to another network; spaCy is requested but not
+                installed; or ConceptNet is requested but not converted yet.
         """
         return Kwrt(self.shape, params, device, weights or Weights(str(self.spec.weights)))
 
 
 class Kwrt:
-    """Runs a window of utterances through a frozen RoBERTa and finds the related words in it.
+    """Runs an utterance and its neighbours together through a frozen RoBERTa, and finds the related words in them.
 
-    The vocabulary has an extra token for each of ten speakers. `pooled` is the state of the token `<s>`. A tag such as
-    [LAUGHTER] is removed, so an utterance of tags alone adds no words to the window. `Encoded.frames` is the number of
-    tokens.
+    Ten speaker tokens are added to RoBERTa's vocabulary. Tags such as [LAUGHTER] are removed before. In the result,
+    `frames` is the number of tokens.
     """
 
     def __init__(self, shape: Shape, params: KwrtParams, device: str, weights: Weights) -> None:
@@ -128,13 +133,15 @@ class Kwrt:
         )  # an utterance is in the windows of its neighbours
 
     def length(self, sample: Sample) -> int:
-        """Return the number of tokens in the window of utterances. Batches are formed by this length."""
+        """Return the number of tokens of the utterance with its neighbours; it serves to form batches."""
         return len(self._window(sample).ids)
 
     def encode(self, samples: Sequence[Sample]) -> list[Encoded | Missing]:
-        """Run all windows through RoBERTa in one padded batch, and compute the word matrix of each window.
+        """Run each utterance with its neighbours through RoBERTa, all in one padded batch, and relate their words.
 
-        The feature of an utterance without a visible character is missing.
+        Returns:
+            For each utterance, the arrays that `arrays` declares; a `Missing` if its transcript has no visible
+            character.
         """
         results: list[Encoded | Missing] = [Missing(Reason.NO_TEXT) for _ in samples]
         rows = [n for n, sample in enumerate(samples) if tidy(sample.text)]
@@ -175,9 +182,9 @@ class Kwrt:
 
 
 def add_speakers(network: Any) -> int:
-    """Add ten speaker tokens to a RoBERTa and return the id of the first one.
+    """Add tokens for ten speakers to the vocabulary of a RoBERTa; return the id of the first of these tokens.
 
-    Their embeddings lie near the mean of all token embeddings.
+    The embeddings of the new tokens are close to the mean of all token embeddings.
     """
     import torch
 

@@ -1,6 +1,6 @@
-"""Sentence vectors by all-MiniLM-L6-v2 (docs/encoders.md#text-networks).
+"""A small encoder of transcripts: sentence vectors by all-MiniLM-L6-v2 (docs/encoders.md#text-networks).
 
-The weights are installed as a Python package.
+Its weights come with a Python package, so nothing needs to be downloaded separately.
 """
 
 from collections.abc import Sequence
@@ -34,10 +34,10 @@ class MiniLMParams(Strict):
 
 
 class MiniLM:
-    """Computes a sentence vector with an uncased BERT of 6 layers.
+    """Computes a sentence vector of a transcript with MiniLM, a BERT of 6 layers that ignores case.
 
-    `pooled` is the mean over the tokens of the text, scaled to length 1. Text is cut after 256 tokens. `Encoded.frames`
-    is the number of tokens used, without [CLS] and [SEP].
+    The vector (`pooled`) is the mean of the token states, scaled to length 1. Text is cut after 256 tokens. In the
+    result, `frames` is the number of tokens used, without [CLS] and [SEP].
 
     Raises:
         WeightsError: the weight files of the Python package are absent or damaged.
@@ -76,14 +76,15 @@ class MiniLM:
 
     @staticmethod
     def input(params: MiniLMParams) -> Input:
-        """Return the input that the encoder needs: the transcript of the utterance."""
+        """Declare which input the encoder needs: the transcript of the utterance."""
         return Input(text=True)
 
     @staticmethod
     def arrays(params: MiniLMParams) -> tuple[ArraySpec, ...]:
-        """Declare `pooled`, the sentence vector; with the param `tokens` also token states and their character spans.
+        """Declare `pooled` [1, 384], the sentence vector; with the param `tokens` also `tokens` and `words`.
 
-        A span is [start, end) in the text: the characters that the token covers.
+        `tokens` [T, 384] holds the states of the T tokens, `words` [T, 2] the characters that each token covers: start
+        and end (exclusive).
         """
         pooled = ArraySpec("pooled", "vector", ("utterance", "dimension"), (WIDTH,))
         tokens = ArraySpec("tokens", "sequence", ("token", "dimension"), (WIDTH,))
@@ -95,7 +96,11 @@ class MiniLM:
         return len(self._tokenizer.encode(sample.text or "").ids)
 
     def encode(self, samples: Sequence[Sample]) -> list[Encoded | Missing]:
-        """Run all texts through MiniLM in one padded batch. The feature of a text without a token is missing."""
+        """Run all transcripts through MiniLM in one padded batch.
+
+        Returns:
+            For each transcript, the arrays that `arrays` declares; a `Missing` for one without any token.
+        """
         texts = [sample.text or "" for sample in samples]
         # A text may consist of characters that give no token, so tokens are counted, not characters.
         encodings = self._tokenizer.encode_batch(texts)
@@ -108,7 +113,7 @@ class MiniLM:
         return results
 
     def _states(self, ids: Sequence[Sequence[int]]) -> list[NDArray[np.float32]]:
-        """Return for each text the last hidden states of its T tokens, [T, 384], without special tokens and padding."""
+        """Return for each text the last hidden states of its T tokens, [T, 384], including [CLS] and [SEP]."""
         import torch
 
         longest = max(map(len, ids))

@@ -1,4 +1,4 @@
-"""MPNet: a vector for each word (AMuSE), or a sentence vector as all-mpnet-base-v2 computes it.
+"""Encoders of transcripts with MPNet: a vector for each word, as the paper AMuSE uses them, or one for the sentence.
 
 Source: docs/papers/amuse.md, section 3.1.
 """
@@ -41,7 +41,7 @@ FULL: Final = Shape(768, 12, 12, 3072, 30527)
 
 
 def mpnet(shape: Shape) -> "nn.Module":
-    """Build the MPNet network without its pooler, which no feature uses."""
+    """Build an MPNet of the given size, without weights and without its pooler, a layer that no feature uses."""
     from transformers.models.mpnet.configuration_mpnet import MPNetConfig
     from transformers.models.mpnet.modeling_mpnet import MPNetModel
 
@@ -62,7 +62,7 @@ class WordParams(Strict):
 
     Attributes:
         words: an utterance is cut after this many words.
-        events: keep tags such as [LAUGHTER].
+        events: whether tags such as [LAUGHTER] stay in the text.
     """
 
     words: int = Field(128, ge=1)
@@ -74,7 +74,7 @@ class SentenceParams(Strict):
 
     Attributes:
         tokens: also keep the state of every token and which characters of the text it covers.
-        events: keep tags such as [LAUGHTER].
+        events: whether tags such as [LAUGHTER] stay in the text.
     """
 
     tokens: bool = True
@@ -83,7 +83,7 @@ class SentenceParams(Strict):
 
 @dataclass(frozen=True)
 class MpnetKind:
-    """A registry entry for an MPNet encoder. `row` says whether a row of the array `tokens` is a word or a token."""
+    """An entry of the encoder registry for MPNet; `row` says whether the array `tokens` has words or tokens as rows."""
 
     spec: EncoderSpec
     Params: type[BaseModel]
@@ -91,11 +91,15 @@ class MpnetKind:
     shape: Shape = FULL
 
     def input(self, params: Any) -> Input:
-        """Return the input that the encoder needs: the transcript of the utterance."""
+        """Declare which input the encoder needs: the transcript of the utterance."""
         return Input(text=True)
 
     def arrays(self, params: Any) -> tuple[ArraySpec, ...]:
-        """Declare the text vector `pooled`, a vector per word or token (`tokens`), and the character spans of these."""
+        """Declare `pooled` [1, 768], one vector per text; also `tokens` and `words`, unless the params exclude them.
+
+        `tokens` [T, 768] holds a vector per word (`text/mpnet`) or per token (`text/all-mpnet`), `words` [T, 2] the
+        characters that each of them covers: start and end (exclusive).
+        """
         return text_arrays(self.shape.width, getattr(params, "tokens", True), self.row)
 
     def __call__(self, params: Any, device: str = "cpu", weights: Weights | None = None) -> Encoder:
@@ -111,10 +115,10 @@ class MpnetKind:
 
 
 class Words:
-    """Computes a vector for each word with MPNet: the mean over the tokens of the word.
+    """Computes a vector for each word of an utterance with MPNet: the mean of the states of the word's tokens.
 
-    Words are separated by blanks. `pooled` is the mean over the words; `Encoded.frames` is the number of words. Text is
-    cut after 512 tokens; a word beyond that has no row.
+    Words are what blanks separate. `pooled` is the mean over the words. Text is cut after 512 tokens; later words get
+    no vector. In the result, `frames` is the number of words.
     """
 
     def __init__(self, params: WordParams, network: "nn.Module", device: str, weights: Weights) -> None:
@@ -127,7 +131,11 @@ class Words:
         return len(self._tokens(sample)[1].ids)
 
     def encode(self, samples: Sequence[Sample]) -> list[Encoded | Missing]:
-        """Encode all texts in one padded batch. The feature of a text without a word is missing."""
+        """Run all transcripts through MPNet in one padded batch.
+
+        Returns:
+            For each transcript, the arrays that `arrays` declares; a `Missing` for one without any word.
+        """
         results: list[Encoded | Missing] = [Missing(Reason.NO_TEXT) for _ in samples]
         cuts = [self._tokens(sample) for sample in samples]
         rows = [n for n, (_, encoding) in enumerate(cuts) if len(encoding.ids) > 2]
@@ -140,7 +148,7 @@ class Words:
         return results
 
     def _tokens(self, sample: Sample) -> tuple[NDArray[np.int32], "Encoding"]:
-        """Return the character spans (start, end) of the K words of a text, [K, 2], and the tokens of the text."""
+        """Return the start and the end (exclusive, in characters) of a transcript's K words, [K, 2], and its tokens."""
         text = tidy(sample.text, self.params.events)
         found = list(re.finditer(r"\S+", text))[: self.params.words]
         spans = np.array([word.span() for word in found], dtype=np.int32).reshape(-1, 2)
@@ -148,12 +156,14 @@ class Words:
 
 
 def word_vectors(state: FloatArray, owners: Sequence[int], spans: NDArray[np.int32]) -> Encoded | Missing:
-    """Return a vector for each word (the mean state of its tokens), and the mean over the words.
+    """Turn token states into word vectors: each is the mean state of the word's tokens.
+
+    Return three arrays: `tokens` (the word vectors), `words` (their characters) and `pooled` (mean of the vectors).
 
     Args:
         state: states of the T tokens, D values each, [T, D].
         owners: index of the word to which each token belongs, [T].
-        spans: character spans (start, end) of all K words, [K, 2].
+        spans: start and end (exclusive) of each of the K words in the text, [K, 2].
     """
     words, row = np.unique(owners, return_inverse=True)
     tokens = np.stack([state[row == n].mean(axis=0) for n in range(len(words))])
@@ -165,9 +175,9 @@ def word_vectors(state: FloatArray, owners: Sequence[int], spans: NDArray[np.int
 
 
 class Sentences:
-    """Computes a sentence vector with MPNet: the mean over all tokens, scaled to length 1 (`pooled`).
+    """Computes a sentence vector with MPNet (`pooled`): the mean of all token states, scaled to length 1.
 
-    Text is cut after 384 tokens.
+    Text is cut after 384 tokens. With the param `tokens`, the token states are kept too.
     """
 
     def __init__(self, params: SentenceParams, network: "nn.Module", device: str, weights: Weights) -> None:
@@ -180,7 +190,11 @@ class Sentences:
         return len(self._tokens(sample).ids)
 
     def encode(self, samples: Sequence[Sample]) -> list[Encoded | Missing]:
-        """Encode all texts in one padded batch. The feature of a text without a token is missing."""
+        """Run all transcripts through MPNet in one padded batch.
+
+        Returns:
+            For each transcript, the arrays that `arrays` declares; a `Missing` for one without any token.
+        """
         results: list[Encoded | Missing] = [Missing(Reason.NO_TEXT) for _ in samples]
         encodings = [self._tokens(sample) for sample in samples]
         rows = [n for n, encoding in enumerate(encodings) if len(encoding.ids) > 2]

@@ -39,9 +39,10 @@ class SingleUtteranceParams(Strict):
     """Parameters of a RoBERTa that reads each utterance alone.
 
     Attributes:
-        pool: what `pooled` is: the state of the token `<s>` (`cls`) or the mean over all tokens (`mean`).
+        pool: which vector of the utterance is kept (`pooled`): the state of the token `<s>` (`cls`), or the mean of all
+            token states (`mean`).
         tokens: also keep the state of every token and which characters of the text it covers.
-        events: keep tags such as [LAUGHTER].
+        events: whether tags such as [LAUGHTER] stay in the text.
     """
 
     pool: Literal["cls", "mean"] = "cls"
@@ -50,15 +51,15 @@ class SingleUtteranceParams(Strict):
 
 
 class InContextParams(Strict):
-    """Parameters of a RoBERTa that reads an utterance with its neighbours, as many as fit into 512 tokens.
+    """Parameters of a RoBERTa that reads an utterance with as many of its neighbours as fit into 512 tokens.
 
     Attributes:
-        names: what is written before each utterance: the speaker's name (`first`; for IEMOCAP an invented first name),
-            the speaker's sex for IEMOCAP and the name for other corpora (`sex`), or nothing (`none`).
-        pool: what `pooled` is: the state of the token `<s>` (`cls`), the mean over all tokens (`mean`), or the mean
-            over the tokens of the current utterance (`target_mean`).
+        names: what is written before each utterance: `first` writes the speaker's name (in IEMOCAP an invented first
+            name); `sex` writes the speaker's sex in IEMOCAP, and the name in other corpora; `none` writes nothing.
+        pool: which vector of the utterance is kept (`pooled`): the state of the token `<s>` (`cls`), the mean of all
+            token states (`mean`), or the mean over the tokens of the current utterance (`target_mean`).
         tokens: also keep the state of every token of the current utterance and which characters of the text it covers.
-        events: keep tags such as [LAUGHTER].
+        events: whether tags such as [LAUGHTER] stay in the text.
     """
 
     names: NameStyle = "first"
@@ -68,18 +69,21 @@ class InContextParams(Strict):
 
 
 class M2FNetParams(Strict):
-    """Parameters of `text/m2fnet-roberta`; all but `pool` and `tokens` must equal those of the training run.
+    """Parameters of `text/m2fnet-roberta`, a RoBERTa that the user has trained with `ercache pretrain`.
+
+    `size`, `past`, `future`, `names` and `events` must have the same values as in the training run.
 
     Attributes:
         pretrained: name of the training run under `pretrain:` in params.yaml that produced the weights.
         size: size of the network.
-        past, future: number of utterances before and after; `max` for as many as fit into 512 tokens.
-        names: what is written before each utterance: the speaker's name (`first`), the speaker's sex for IEMOCAP and
-            the name for other corpora (`sex`), or nothing (`none`).
-        pool: what `pooled` is: the state of the token `<s>` (`cls`), the mean over all tokens (`mean`), or the mean
-            over the tokens of the current utterance (`target_mean`).
+        past, future: number of earlier and of later utterances that are read with the current one; `max` for as many
+            as fit into 512 tokens.
+        names: what is written before each utterance: `first` writes the speaker's name; `sex` writes the speaker's sex
+            in IEMOCAP, and the name in other corpora; `none` writes nothing.
+        pool: which vector of the utterance is kept (`pooled`): the state of the token `<s>` (`cls`), the mean of all
+            token states (`mean`), or the mean over the tokens of the current utterance (`target_mean`).
         tokens: also keep the state of every token of the current utterance and which characters of the text it covers.
-        events: keep tags such as [LAUGHTER].
+        events: whether tags such as [LAUGHTER] stay in the text.
     """
 
     pretrained: str = "m2fnet_roberta"
@@ -94,13 +98,13 @@ class M2FNetParams(Strict):
 
 @dataclass(frozen=True)
 class RobertaKind:
-    """A registry entry for a RoBERTa encoder.
+    """An entry of the encoder registry for one of the RoBERTa encoders (base or large, with or without neighbours).
 
     Attributes:
         spec: fixed properties of the encoder.
-        Params: class of the params.
+        Params: class that checks the params.
         shape: size of the network; None if the param `size` gives it.
-        past, future: number of utterances before and after that are read, unless a param gives the number.
+        past, future: number of earlier and of later utterances that are read, if there are no params of these names.
     """
 
     spec: EncoderSpec
@@ -110,7 +114,7 @@ class RobertaKind:
     future: int = 0
 
     def input(self, params: Any) -> Input:
-        """Return the input that the encoder needs: the transcript of the utterance.
+        """Declare which input the encoder needs: the transcript of the utterance.
 
         If the encoder also reads neighbours, it needs their transcripts and the speakers as well.
         """
@@ -120,9 +124,10 @@ class RobertaKind:
         return Input(text=True, speaker=_names(params) != "none", past=past, future=future)
 
     def arrays(self, params: Any) -> tuple[ArraySpec, ...]:
-        """Declare `pooled`, one vector; with the param `tokens` also the token states and their character spans.
+        """Declare `pooled` [1, width], the utterance's vector; with the param `tokens` also `tokens` and `words`.
 
-        A span is [start, end) in the text: the characters that the token covers.
+        `tokens` [T, width] holds the states of the utterance's T tokens, `words` [T, 2] the characters that each token
+        covers: start and end (exclusive).
         """
         return text_arrays(self._shape(params).width, params.tokens)
 
@@ -130,8 +135,8 @@ class RobertaKind:
         """Load the RoBERTa network and its tokenizer, and build the encoder on a device.
 
         Raises:
-            WeightsError: the checkpoint is absent or damaged, belongs to another network, or was trained with other
-                params.
+            WeightsError: the checkpoint is absent or damaged, belongs to another network, or comes from a training run
+                with other params.
         """
         handle = weights or Weights(self.spec.weights or f"made/{params.pretrained}")
         tokenizer, shape = open_tokenizer(handle), self._shape(params)
@@ -148,10 +153,10 @@ class RobertaKind:
 def fine_tuned_network(
     weights: Weights, params: "M2FNetParams", shape: Shape, tokenizer: "Tokenizer"
 ) -> "nn.Module":
-    """Return the RoBERTa network that `ercache pretrain` has fine-tuned.
+    """Load a RoBERTa that `ercache pretrain` has fine-tuned, after checking that it was trained with the same params.
 
     Raises:
-        WeightsError: the network was trained with another size, other neighbours, or other names or tags in the text.
+        WeightsError: `size`, `past`, `future`, `names` or `events` differ between the training run and the feature.
     """
     requested = params.model_dump(mode="json")
 
@@ -163,9 +168,9 @@ def fine_tuned_network(
         ]
         if other:
             raise WeightsError(
-                f"extractor {params.pretrained!r} was trained with other params than this feature has",
+                f"text/m2fnet-roberta: {params.pretrained!r} was trained with other params than this feature has",
                 details=other,
-                hint="give the feature the params of the training run, or run `ercache pretrain` again",
+                hint="give the feature the params of the training run, or train again with those of the feature",
             )
         return roberta(shape_in(tensors, shape), tokenizer.get_vocab_size())
 
@@ -173,10 +178,7 @@ def fine_tuned_network(
 
 
 def max_neighbours(count: NeighbourCount) -> int:
-    """Convert a value of the param `past` or `future` to the largest number of neighbours.
-
-    A number stays as it is; `max` becomes a number larger than any dialogue.
-    """
+    """Return the value of the param `past` or `future` as a number of neighbours; `max` means the whole dialogue."""
     return WHOLE_DIALOGUE if count == "max" else count
 
 
@@ -186,10 +188,10 @@ def _names(params: Any) -> NameStyle:
 
 
 class Roberta:
-    """Runs utterances, alone or with their neighbours, through a RoBERTa.
+    """Runs utterances through a RoBERTa, alone or with their neighbours in the dialogue.
 
-    Input is cut after 512 tokens, including special tokens. `Encoded.frames` is the number of tokens of the utterance's
-    text.
+    The network reads at most 512 tokens, including special tokens. In the result, `frames` is the number of tokens of
+    the utterance's own text.
     """
 
     def __init__(
@@ -206,7 +208,11 @@ class Roberta:
         return len(self._reader.sequence(sample).ids)
 
     def encode(self, samples: Sequence[Sample]) -> list[Encoded | Missing]:
-        """Run all texts through RoBERTa in one padded batch; a text without a visible character has no feature."""
+        """Run all utterances, each with its neighbours, through RoBERTa in one padded batch.
+
+        Returns:
+            For each utterance, the arrays that `arrays` declares; a `Missing` if it has no visible character.
+        """
         results: list[Encoded | Missing] = [Missing(Reason.NO_TEXT) for _ in samples]
         rows = [n for n, sample in enumerate(samples) if self._reader.has_text(sample)]
         if rows:

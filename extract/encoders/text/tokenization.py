@@ -1,4 +1,4 @@
-"""Functions that all text encoders use: tokenizers, padded batches, and the character spans of tokens."""
+"""Functions that text encoders share: open tokenizers, form padded batches, and find the characters of each token."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -22,9 +22,10 @@ START, PAD, END, UNKNOWN = "<s>", "<pad>", "</s>", "<unk>"  # ids 0 to 3 in RoBE
 
 
 def open_tokenizer(weights: Weights) -> "Tokenizer":
-    """Open the tokenizer of a checkpoint or trained extractor. With random weights, return `byte_tokenizer` instead.
+    """Open the tokenizer that belongs to the weights of a text encoder.
 
-    A transcript is always treated as plain text, even if it contains `</s>`.
+    It is stored beside the checkpoint or the trained extractor. Random weights have none; they get `byte_tokenizer`.
+    Special tokens such as `</s>` in a transcript are read as plain characters.
 
     Raises:
         WeightsError: the tokenizer file is absent or damaged.
@@ -40,7 +41,7 @@ def open_tokenizer(weights: Weights) -> "Tokenizer":
 
 
 def plain_tokenizer(tokenizer: "Tokenizer") -> "Tokenizer":
-    """Switch off padding and truncation in a tokenizer, and make it read `</s>` in a text as plain characters."""
+    """Switch off padding and truncation in a tokenizer, and let it read `</s>` in a transcript as plain characters."""
     tokenizer.no_padding()
     tokenizer.no_truncation()
     tokenizer.encode_special_tokens = True
@@ -50,8 +51,8 @@ def plain_tokenizer(tokenizer: "Tokenizer") -> "Tokenizer":
 def byte_tokenizer() -> "Tokenizer":
     """Return a tokenizer that needs no vocabulary file: each byte of the UTF-8 text is one token.
 
-    Tokens 0 to 3 are `<s> <pad> </s> <unk>`, tokens 4 to 259 the 256 bytes. It gives about four times as many tokens as
-    a real tokenizer. It is used only with random weights, so the provenance of its features contains `random`.
+    Ids 0 to 3 are the special tokens `<s> <pad> </s> <unk>`, ids 4 to 259 the 256 bytes. A text gets about four times
+    as many tokens as from a real tokenizer. It is used only with random weights, which serve for tests.
     """
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
 
@@ -65,7 +66,7 @@ def byte_tokenizer() -> "Tokenizer":
 
 
 def special_tokens(tokenizer: "Tokenizer") -> SpecialTokens:
-    """Return the ids of `<s>` and `</s>`.
+    """Return the ids of the tokens `<s>` and `</s>` in the vocabulary of a tokenizer.
 
     Raises:
         WeightsError: the tokenizer does not have both tokens, so it does not belong to a RoBERTa.
@@ -73,8 +74,8 @@ def special_tokens(tokenizer: "Tokenizer") -> SpecialTokens:
     start, end = tokenizer.token_to_id(START), tokenizer.token_to_id(END)
     if start is None or end is None:
         raise WeightsError(
-            f"tokenizer.json has no token {START} or {END}",
-            hint="this encoder needs the tokenizer of a RoBERTa",
+            f"tokenizer.json has no token {START} or {END}, so it does not belong to a RoBERTa",
+            hint="put the tokenizer.json of a RoBERTa beside the weights, or use another checkpoint",
         )
     return SpecialTokens(start, end)
 
@@ -82,10 +83,10 @@ def special_tokens(tokenizer: "Tokenizer") -> SpecialTokens:
 def hidden_states(
     network: "nn.Module", ids: Sequence[Sequence[int]], device: str, pad: int = PAD_ID
 ) -> list[FloatArray]:
-    """Run token sequences through a network in one padded batch, and return the last hidden states.
+    """Run token sequences through a network in one padded batch, and return the states of its last layer.
 
     Returns:
-        For each sequence of T tokens its states, D values per token, [T, D].
+        For each sequence of T tokens an array [T, D], with D values per token and without padding.
     """
     import torch
 
@@ -112,14 +113,15 @@ def padded_rows(ids: Sequence[Sequence[int]], pad: int = PAD_ID) -> tuple["Tenso
 
 
 def character_spans(encoding: "Encoding") -> NDArray[np.int32]:
-    """Return for each of T tokens which characters of the text it covers: start and end (exclusive), [T, 2]."""
+    """Return which characters of the text each of T tokens covers: index of the first, index after the last, [T, 2]."""
     return np.asarray(encoding.offsets, dtype=np.int32).reshape(-1, 2)
 
 
 def text_arrays(width: int, tokens: bool, row: str = "token") -> tuple[ArraySpec, ...]:
-    """Declare `pooled` [1, width] and, if requested, the states and character spans of tokens (or words).
+    """Declare the arrays of a text encoder: `pooled` [1, width] and, if `tokens` is true, `tokens` and `words`.
 
-    The spans refer to the tidied text.
+    `tokens` [T, width] holds one vector per token (or per word, see `row`). `words` [T, 2] holds the characters that it
+    covers, start and end (exclusive), in the transcript after `tidy` has cleaned it.
     """
     pooled = ArraySpec("pooled", "vector", ("utterance", "dimension"), (width,))
     states = ArraySpec("tokens", "sequence", (row, "dimension"), (width,))

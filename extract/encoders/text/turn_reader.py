@@ -1,4 +1,4 @@
-"""Turn an utterance and its neighbours into token ids, for extraction and for the training of `text/m2fnet-roberta`."""
+"""Turn an utterance and its neighbours into the token ids that a RoBERTa reads, in extraction and in training alike."""
 
 from functools import lru_cache
 from typing import TYPE_CHECKING
@@ -16,11 +16,11 @@ class TurnReader:
     """Builds the input of a RoBERTa from an utterance and its neighbours in the dialogue.
 
     Args:
-        tokenizer: the tokenizer.
-        names: what is written before each utterance: the speaker's name (`first`), the speaker's sex for IEMOCAP and
-            the name for other corpora (`sex`), or nothing (`none`).
-        events: keep tags such as [LAUGHTER].
-        past, future: whether utterances before and after are read. Where none are read, no separator token is written.
+        tokenizer: tokenizer of the RoBERTa.
+        names: what is written before each utterance: `first` writes the speaker's name; `sex` writes the speaker's sex
+            in IEMOCAP, and the name in other corpora; `none` writes nothing.
+        events: whether tags such as [LAUGHTER] stay in the text.
+        past, future: whether earlier and whether later utterances are read; if not, their separator tokens are absent.
 
     Raises:
         WeightsError: the tokenizer does not belong to a RoBERTa.
@@ -35,7 +35,7 @@ class TurnReader:
         self._ids = lru_cache(100_000)(self._encode)  # a turn is in the windows of all its neighbours
 
     def has_text(self, sample: Sample) -> bool:
-        """Return whether the utterance has a visible character."""
+        """Return whether the transcript of the utterance has a visible character, so that it can be encoded."""
         return bool(tidy(sample.text, self._events))
 
     def sequence(self, sample: Sample) -> ContextSequence:
@@ -45,7 +45,7 @@ class TurnReader:
         return context_sequence(past, self._with_speaker(sample), future, self._ids, self._marks)
 
     def encoding(self, sample: Sample) -> "Encoding":
-        """Return the tokens of an utterance with its speaker's name in front, without neighbours and special tokens."""
+        """Return the tokens of the speaker's name and the utterance alone, without neighbours and special tokens."""
         return self._tokenizer.encode(self._with_speaker(sample), add_special_tokens=False)
 
     def _encode(self, text: str) -> tuple[int, ...]:

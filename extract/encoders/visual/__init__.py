@@ -1,1 +1,1 @@
-"""Encoders of pictures and faces: crops, descriptors, and convolutional or transformer networks."""
+"""Encoders of video: features of whole pictures and of the faces in them."""

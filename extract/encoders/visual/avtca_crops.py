@@ -1,6 +1,6 @@
-"""Face crops as AVT-CA makes them (docs/papers/avtca.md, section 3.3).
+"""Choose pictures of a clip and crop one face from each, as the paper AVT-CA does (docs/papers/avtca.md, section 3.3).
 
-A picture without a face gets the crop of a neighbouring picture's face box.
+A picture without a detected face is cropped at the place where a neighbouring picture has its face.
 """
 
 from typing import Final
@@ -16,12 +16,12 @@ SIDE: Final = 224
 
 
 class AvtcaPictures(Strict):
-    """Parameters that choose the pictures of a clip.
+    """Parameters that say which pictures of a clip are taken, as the paper AVT-CA does.
 
     Attributes:
-        frames: number of pictures per clip.
-        window_seconds: take the pictures from this many seconds in the middle of the clip, on a grid of 30 pictures per
-            second; None spreads the pictures over the whole clip.
+        frames: number of pictures per clip; a short clip may give fewer.
+        window_seconds: take the pictures from this many seconds in the middle of the clip, at times that are multiples
+            of 1/30 s; None spreads the pictures over the whole clip.
     """
 
     frames: int = Field(15, ge=1)
@@ -29,18 +29,18 @@ class AvtcaPictures(Strict):
 
 
 def avtca_input(params: AvtcaPictures) -> Input:
-    """Return which input an encoder needs: pictures chosen as `params` says, and the faces in them.
+    """Return the input that an encoder needs: the pictures that `params` chooses, and the faces detected in them.
 
-    A clip shorter than `window_seconds` gives fewer than `frames` pictures.
+    A clip shorter than the param `window_seconds` gives fewer pictures than the param `frames` says.
     """
     return Input(pictures=PictureRequest(params.frames, window=params.window_seconds), faces=True)
 
 
 def avtca_crops(sample: Sample) -> list[FaceCrop]:
-    """Return a face crop for each picture, or an empty list if no picture has a face.
+    """Return a crop of the largest face of each picture, or an empty list if no picture has a face.
 
-    The crop shows the largest face. In a picture without a face it is cut at the face box of the last picture before
-    that has one, or else of the first picture after. Boxes are rounded and clipped to the picture, without margin.
+    A picture without a face is cropped at the face box of the nearest earlier picture with a face; if there is none,
+    at that of the first later picture with one. Boxes are rounded to whole pixels and get no margin.
     """
     boxes = [choose_box(frame.faces, "largest") for frame in sample.frames]
     last = next((box for box in boxes if box is not None), None)

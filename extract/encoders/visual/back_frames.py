@@ -1,4 +1,7 @@
-"""AMuSE's background feature: what keyframes show apart from the faces (docs/papers/amuse.md, section 3.2)."""
+"""The background feature of the paper AMuSE: what the pictures of a clip show besides faces.
+
+Source: docs/papers/amuse.md, section 3.2.
+"""
 
 from collections.abc import Sequence
 from typing import ClassVar, Final
@@ -22,14 +25,17 @@ class BackParams(Strict):
     """Parameters of `visual/back-resnet50`.
 
     Attributes:
-        frames: number of keyframes per clip.
+        frames: number of keyframes per clip; a clip with fewer keyframes gives other pictures instead.
     """
 
     frames: int = Field(8, ge=1)
 
 
 class BackResNet50:
-    """Encodes the background of keyframes with a ResNet50: all faces are painted over with ImageNet's mean colour."""
+    """Encodes the background of a clip's keyframes with a ResNet50, after painting all faces over.
+
+    The colour of the paint is the mean colour of ImageNet's pictures.
+    """
 
     spec: ClassVar[EncoderSpec] = EncoderSpec(
         key="visual/back-resnet50",
@@ -49,28 +55,32 @@ class BackResNet50:
 
     @staticmethod
     def input(params: BackParams) -> Input:
-        """Return the input that the encoder needs: keyframes of the clip, and the faces detected in them."""
+        """Declare which input the encoder needs: keyframes of the clip, and the faces detected in them."""
         return Input(pictures=PictureRequest(params.frames, rule="keys"), faces=True)
 
     @staticmethod
     def arrays(params: BackParams) -> tuple[ArraySpec, ...]:
-        """Declare two arrays: `frames` [T, 2048], one row for each of T keyframes, and `pooled` [1, 2048].
+        """Declare two arrays of a clip: `frames` [T, 2048], a vector for each of T keyframes, and their mean.
 
-        `pooled` is the mean of the rows.
+        The mean is `pooled` [1, 2048].
         """
         return row_arrays(RESNET50.width, sequence=True, faces=False)
 
     def length(self, sample: Sample) -> int:
-        """Return 0. A length is needed only to form batches, and all inputs of this network have the same size."""
+        """Return 0 as length. Lengths only serve to group clips into batches, and all inputs have one size."""
         return 0
 
     def encode(self, samples: Sequence[Sample]) -> list[Encoded | Missing]:
-        """Run the keyframes of all clips through the network; return the arrays of each clip, or why it has none."""
+        """Run the keyframes of all clips through the network.
+
+        Returns:
+            For each clip, the arrays that `arrays` declares, or a `Missing` that says why there are none.
+        """
         return self._encoder.encode([Sample(frames=tuple(map(fill_faces, s.frames))) for s in samples])
 
 
 def fill_faces(frame: Frame) -> Frame:
-    """Return a copy of the picture in which all faces are painted over with ImageNet's mean colour."""
+    """Return a copy of a picture in which all detected face boxes are filled with the mean colour of ImageNet."""
     image = frame.image.copy()
     for box in () if frame.faces is None else frame.faces.boxes:
         x0, y0 = np.maximum(np.floor(box[:2]), 0).astype(int)

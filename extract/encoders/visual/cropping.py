@@ -1,6 +1,6 @@
-"""Choose a face in a picture and crop the picture around it. Each encoder crops as the paper behind it says.
+"""Choose a face in a picture and cut out the picture around it (a crop), in the ways that different papers describe.
 
-Boxes are x0, y0, x1, y1 in pixels; pictures are RGB uint8 [height, width, 3].
+A face box is x0, y0, x1, y1 in pixels. Pictures and crops are RGB bytes [height, width, 3].
 """
 
 from collections.abc import Callable
@@ -21,12 +21,12 @@ Image = NDArray[np.uint8]
 
 @dataclass(frozen=True)
 class FaceCrop:
-    """A face cropped from a picture.
+    """A face that was cut out of a picture of a clip.
 
     Attributes:
         position: index of the picture in the clip's list of pictures.
-        box: the detected box, without margin, [4].
-        image: the crop, RGB uint8 [height, width, 3].
+        box: face box x0, y0, x1, y1 as the detector gave it, pixels, [4].
+        image: the crop, RGB bytes [height, width, 3]; it may be larger than the box.
     """
 
     position: int
@@ -35,9 +35,9 @@ class FaceCrop:
 
 
 def choose_box(faces: Faces | None, choice: Literal["largest", "most_probable"]) -> FloatArray | None:
-    """Return the box [4] of the largest or most probable face of a picture; None if there is no face.
+    """Return the box [4] of one face of a picture: the largest or the most probable one; None if there is no face.
 
-    The detector sorts the boxes by decreasing probability.
+    In `faces`, the boxes must be sorted by decreasing probability, as the face detector returns them.
     """
     if faces is None or len(faces.boxes) == 0:
         return None
@@ -46,39 +46,38 @@ def choose_box(faces: Faces | None, choice: Literal["largest", "most_probable"])
 
 
 def box_areas(boxes: FloatArray) -> FloatArray:
-    """Return the areas [n], in square pixels, of n boxes [n, 4]."""
+    """Return the area of each of n face boxes, in square pixels: boxes [n, 4] give areas [n]."""
     sides = boxes[:, 2:] - boxes[:, :2]
     return np.asarray(sides[:, 0] * sides[:, 1], np.float32)
 
 
 def enlarge_to_square(box: FloatArray, share: float) -> FloatArray:
-    """Return a square box [4] with the same centre as a given box.
-
-    The side of the square is the longer side of the box, times (1 + share).
-    """
+    """Return a square [4] with the centre of a face box; its side is the longer side of the box times (1 + share)."""
     centre, half = (box[:2] + box[2:]) / 2, (box[2:] - box[:2]).max() * (1 + share) / 2
     return np.concatenate([centre - half, centre + half]).astype(np.float32)
 
 
 def crop_face(image: Image, box: FloatArray, margin: float) -> Image | None:
-    """Crop all pixels that a box touches, plus a margin; None if fewer than 4 pixels in height or width are left.
+    """Cut a face box and a margin out of a picture; None if the crop is below 4 pixels in height or width.
 
-    The margin on each side is a fraction of the box's width or height.
+    The margin on each side is a fraction of the box's width or height. Pixels that the area touches partly are kept.
     """
     extra = margin * (box[2:] - box[:2])
     return _part(image, np.floor(box[:2] - extra), np.ceil(box[2:] + extra))
 
 
 def crop_rounded(image: Image, box: FloatArray) -> Image | None:
-    """Crop a box with corners rounded to whole pixels; None if fewer than 4 pixels in height or width are left."""
+    """Cut a face box out of a picture, with corners rounded to the nearest whole pixels.
+
+    Return None if the crop is below 4 pixels in height or width.
+    """
     return _part(image, np.rint(box[:2]), np.rint(box[2:]))
 
 
 def crop_truncated(image: Image, box: FloatArray) -> Image | None:
-    """Crop a box as facenet-pytorch does, with corners truncated to whole pixels.
+    """Cut a face box out of a picture as the package facenet-pytorch does: fractions of pixels are dropped.
 
-    Returns:
-        The crop; None if fewer than 4 pixels in height or width are left.
+    Return None if the crop is below 4 pixels in height or width.
     """
     return _part(image, np.trunc(box[:2]), np.trunc(box[2:]))
 
@@ -92,11 +91,11 @@ def _part(image: Image, low: FloatArray, high: FloatArray) -> Image | None:
 
 
 def largest_faces(sample: Sample, cut: Callable[[Image, FloatArray], Image | None]) -> list[FaceCrop]:
-    """Return a crop of the largest face of every picture; pictures without a face are left out.
+    """Cut the largest face out of every picture of a clip; pictures without a usable face are left out.
 
     Args:
-        sample: one clip.
-        cut: function that crops a picture at a box; it returns None if too few pixels are left.
+        sample: input of the encoder for one clip, with its pictures and their faces.
+        cut: function that cuts a face box out of a picture; it returns None if the crop is too small.
     """
     found = []
     for position, frame in enumerate(sample.frames):
@@ -108,12 +107,12 @@ def largest_faces(sample: Sample, cut: Callable[[Image, FloatArray], Image | Non
 
 
 def no_face_reason(sample: Sample) -> Missing:
-    """Return why a clip has no face crop: it has no picture, or no picture shows a face."""
+    """Return why a clip without face crops has none: it has no picture, or none of its pictures shows a face."""
     if not sample.frames:
         return Missing(Reason.NO_VIDEO)
     return Missing(Reason.NO_FACE, f"none in {len(sample.frames)} frames")
 
 
 def no_picture_reason(sample: Sample) -> Missing | None:
-    """Return why a clip has no picture, or None if it has one."""
+    """Return a `Missing` (`no_video`) for a clip without pictures; None for a clip with pictures."""
     return None if sample.frames else Missing(Reason.NO_VIDEO)

@@ -1,4 +1,4 @@
-"""DAN, an expression network on faces: the visual feature of AVAFN (docs/papers/avafn.md, section 3.2)."""
+"""DAN, a network for facial expressions: the visual feature of the paper AVAFN (docs/papers/avafn.md, section 3.2)."""
 
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, ClassVar, Final, Literal
@@ -36,13 +36,14 @@ class DanParams(Strict):
     """Parameters of `visual/dan`.
 
     Attributes:
-        weights: checkpoint trained on AffectNet with 7 or 8 emotions, or on RAF-DB.
-        visual_feature: what is kept: the pooled features of the trunk (`gap`), the sum of the attention heads
-            (`fused`), both (`gap_plus_fused`), or the four heads (`heads`).
+        weights: checkpoint trained on the data set AffectNet with 7 or 8 emotions, or on RAF-DB.
+        visual_feature: which vector of a face is kept: the mean over the feature map before the attention heads
+            (`gap`), the sum of the four attention heads (`fused`), both (`gap_plus_fused`), or the four heads side by
+            side (`heads`).
         every: seconds between pictures.
-        frames: largest number of pictures per clip, chosen at equal distances.
-        margin: fraction of its side by which the square around a face is enlarged.
-        sequence: also keep one row per picture, not only the mean.
+        frames: largest number of pictures per clip; if there are more, pictures at equal distances are chosen.
+        margin: the square around a face box is enlarged by this fraction of its side.
+        sequence: also keep a vector per picture, not only their mean.
     """
 
     weights: Literal["dan-affectnet7", "dan-affectnet8", "dan-rafdb"] = "dan-affectnet7"
@@ -56,8 +57,7 @@ class DanParams(Strict):
 class Dan:
     """Encodes the largest face of each picture with DAN; `pooled` is the mean over the pictures with a face.
 
-    With random weights the outputs of the heads are in the thousands, so float32 rounding differences are large as
-    well.
+    With random weights, which serve for tests, the outputs are in the thousands, and so rounding errors are large.
     """
 
     spec: ClassVar[EncoderSpec] = EncoderSpec(
@@ -82,25 +82,29 @@ class Dan:
 
     @staticmethod
     def input(params: DanParams) -> Input:
-        """Return the input that the encoder needs: pictures of the clip, and the faces detected in them."""
+        """Declare which input the encoder needs: pictures of the clip, and the faces detected in them."""
         return Input(pictures=PictureRequest(params.frames, params.every), faces=True)
 
     @staticmethod
     def arrays(params: DanParams) -> tuple[ArraySpec, ...]:
-        """Declare `pooled` [1, width], the mean over the faces; with the param `sequence` also three further arrays.
+        """Declare `pooled` [1, width], the mean over the faces of a clip; with the param `sequence` three more arrays.
 
-        These have one row for each of T faces: `frames` [T, width] (the vectors), `positions` (index of the face's
-        picture) and `boxes` (face box). The width depends on the param `visual_feature`: 512 for `gap` and `fused`,
-        1024 for `gap_plus_fused`, 2048 for `heads`.
+        These have one row for each of T faces: `frames` [T, width] (the vectors), `positions` [T, 1] (index of the
+        picture in the clip) and `boxes` [T, 4] (face box in pixels). The width is 512 with `visual_feature: gap` or
+        `fused`, 1024 with `gap_plus_fused`, and 2048 with `heads`.
         """
         return row_arrays(WIDTHS[params.visual_feature], params.sequence, faces=True)
 
     def length(self, sample: Sample) -> int:
-        """Return 0. A length is needed only to form batches, and all face crops have the same size."""
+        """Return 0 as length. Lengths only serve to group clips into batches, and all face crops have one size."""
         return 0
 
     def encode(self, samples: Sequence[Sample]) -> list[Encoded | Missing]:
-        """Run the faces of all clips through the network; return the arrays of each clip, or why it has none."""
+        """Run the faces of all clips through the network.
+
+        Returns:
+            For each clip, the arrays that `arrays` declares, or a `Missing` that says why there are none.
+        """
         return encode_faces(samples, lambda sample: largest_faces(sample, self._cut), self._forward)
 
     def _cut(self, image: Image, box: FloatArray) -> Image | None:
@@ -127,9 +131,9 @@ class Dan:
 
 
 def prepare_crop(crop: Image) -> "Tensor":
-    """Return a face crop as DAN's input: resized to a square and standardised as for ImageNet.
+    """Turn a face crop into DAN's input [3, 224, 224]: resize it, and normalise colours with ImageNet's statistics.
 
-    The aspect ratio is not kept.
+    A crop that is not square is stretched.
     """
     return to_tensor(resized(crop, SIDE), IMAGENET)
 

@@ -1,4 +1,4 @@
-"""EfficientFace on faces: the picture network of AVT-CA, with frozen weights.
+"""EfficientFace, a small network for facial expressions: the visual feature of the paper AVT-CA, with frozen weights.
 
 Source: docs/papers/avtca.md, sections 3.3 and 3.4.
 """
@@ -36,12 +36,12 @@ NORMS: Final[dict[str, Statistics]] = {  # mean and standard deviation, RGB, as 
 
 
 class EfficientFaceParams(AvtcaPictures):
-    """Parameters of `visual/efficientface`, in addition to those that choose the pictures.
+    """Parameters of `visual/efficientface`; it also has those that choose the pictures (`AvtcaPictures`).
 
     Attributes:
-        video_normalize: how pixel values are normalised: with the mean and deviation of AffectNet, on which the
-            checkpoint was trained (`affectnet`), or only divided by 255 (`none`).
-        channels: order of the colour channels; the code of AVT-CA's predecessor uses `bgr` by mistake.
+        video_normalize: how pixel values are normalised: to 0..1 and then with the mean and standard deviation of
+            AffectNet, the checkpoint's training data (`affectnet`), or only to 0..1 (`none`).
+        channels: order of the colour channels; `bgr` repeats a mistake in the code of AVT-CA's predecessor.
     """
 
     video_normalize: Literal["affectnet", "none"] = "affectnet"
@@ -51,7 +51,7 @@ class EfficientFaceParams(AvtcaPictures):
 class EfficientFaceEncoder:
     """Encodes one face per picture of a clip with EfficientFace.
 
-    `frames` is [15, 1024] for a clip of at least 3.6 s with a face; a shorter clip has fewer rows.
+    With the default params, a clip of at least 3.6 s gives 15 vectors of 1024 values; a shorter clip gives fewer.
     """
 
     spec: ClassVar[EncoderSpec] = EncoderSpec(
@@ -77,24 +77,28 @@ class EfficientFaceEncoder:
 
     @staticmethod
     def input(params: EfficientFaceParams) -> Input:
-        """Return the input that the encoder needs: pictures from the middle of the clip, and the faces in them."""
+        """Declare which input the encoder needs: pictures from the middle of the clip, and the faces in them."""
         return avtca_input(params)
 
     @staticmethod
     def arrays(params: EfficientFaceParams) -> tuple[ArraySpec, ...]:
-        """Declare four arrays: `frames`, `pooled`, `positions` and `boxes`.
+        """Declare four arrays of a clip: `pooled`, `frames`, `positions` and `boxes`.
 
-        `frames` [T, 1024] has one row for each of T face crops (T is 15 by default). `pooled` [1, 1024] is the mean of
-        the rows. `positions` has the index of each row's picture in the clip, `boxes` the face box.
+        `frames` [T, 1024] holds a vector for each of T face crops (T is 15 by default), `pooled` [1, 1024] their mean.
+        `positions` [T, 1] holds the index of the crop's picture in the clip, `boxes` [T, 4] the face box in pixels.
         """
         return row_arrays(WIDTH, sequence=True, faces=True)
 
     def length(self, sample: Sample) -> int:
-        """Return 0. A length is needed only to form batches, and all face crops have the same size."""
+        """Return 0 as length. Lengths only serve to group clips into batches, and all face crops have one size."""
         return 0
 
     def encode(self, samples: Sequence[Sample]) -> list[Encoded | Missing]:
-        """Run the faces of all clips through the network; return the arrays of each clip, or why it has none."""
+        """Run the faces of all clips through the network.
+
+        Returns:
+            For each clip, the arrays that `arrays` declares, or a `Missing` that says why there are none.
+        """
         return encode_faces(samples, avtca_crops, self._forward)
 
     def _forward(self, clips: list[list[FaceCrop]]) -> Iterator[Encoded]:

@@ -1,4 +1,4 @@
-"""Face crops as a feature, for models that train their own picture network (AVT-CA).
+"""Face crops as a feature, for fusion models that train their own picture network, such as AVT-CA.
 
 Source: docs/papers/avtca.md, section 3.3.
 """
@@ -41,26 +41,30 @@ class FaceCrops:
 
     @staticmethod
     def input(params: AvtcaPictures) -> Input:
-        """Return the input that the encoder needs: pictures from the middle of the clip, and the faces in them."""
+        """Declare which input the encoder needs: pictures from the middle of the clip, and the faces in them."""
         return avtca_input(params)
 
     @staticmethod
     def arrays(params: AvtcaPictures) -> tuple[ArraySpec, ...]:
-        """Declare three arrays with one row for each of T face crops: `crops`, `positions` and `boxes`.
+        """Declare three arrays with one row for each of a clip's T face crops: `crops`, `positions` and `boxes`.
 
-        `crops` [T, 224, 224, 3] holds RGB bytes, `positions` the index of the crop's picture in the clip, `boxes` the
-        face box.
+        `crops` [T, 224, 224, 3] holds RGB bytes, `positions` [T, 1] the index of the crop's picture in the clip, and
+        `boxes` [T, 4] the face box in pixels.
         """
         axes = ("frame", "height", "width", "red_green_blue")
         crops = ArraySpec("crops", "sequence", axes, (SIDE, SIDE, 3), "uint8", "grey levels")
         return (crops, *face_arrays())
 
     def length(self, sample: Sample) -> int:
-        """Return 0. A length is needed only to form batches, and all crops have the same size."""
+        """Return 0 as length. Lengths only serve to group clips into batches, and no network runs here."""
         return 0
 
     def encode(self, samples: Sequence[Sample]) -> list[Encoded | Missing]:
-        """Crop one face from each picture of each clip; return the arrays of each clip, or why there are none."""
+        """Crop one face from each picture of each clip.
+
+        Returns:
+            For each clip, the arrays that `arrays` declares, or a `Missing` that says why there are none.
+        """
         return encode_faces(samples, avtca_crops, self._cut)
 
     def _cut(self, clips: list[list[FaceCrop]]) -> Iterator[Encoded]:

@@ -1,4 +1,7 @@
-"""Histograms of oriented gradients (HOG) of face crops, by scikit-image: a face feature without a trained network."""
+"""A face feature without a network: histograms of oriented gradients (HOG), computed with scikit-image.
+
+HOG counts the directions of edges in small cells of the face crop.
+"""
 
 from collections.abc import Sequence
 from typing import ClassVar, Final, Literal
@@ -21,13 +24,14 @@ class FaceHogParams(Strict):
 
     Attributes:
         frames: number of pictures per clip, at equal distances.
-        size: side of the square crop, pixels.
-        orientations: number of bins of each histogram.
-        cell: side of a cell, pixels.
-        block: side of a block, cells.
+        size: side to which a face crop is resized, pixels.
+        orientations: number of edge directions that are counted, which are the bins of a histogram.
+        cell: side of a cell, the square that gets one histogram, pixels.
+        block: side of a block, the square of cells whose histograms are normalised together, in cells.
         margin: added to the face box on every side, as a fraction of the box's width or height.
         face: which face of a picture is used: the `largest` or the `most_probable` one.
-        pool: what `pooled` is: the mean over the pictures (`mean`), or mean and standard deviation (`mean_std`).
+        pool: how the vectors of the pictures become `pooled`: by their mean (`mean`), or by mean and standard deviation
+            side by side (`mean_std`).
     """
 
     frames: int = Field(6, ge=1)
@@ -49,19 +53,19 @@ class FaceHogParams(Strict):
 
     @property
     def blocks(self) -> int:
-        """Number of blocks along a side of the crop."""
+        """Number of blocks (squares of cells, which may overlap) along a side of the face crop."""
         return self.size // self.cell - self.block + 1
 
     @property
     def width(self) -> int:
-        """Number of values in the descriptor of one picture."""
+        """Number of values in the HOG descriptor of one face."""
         return self.blocks**2 * self.block**2 * self.orientations
 
 
 class FaceHog:
-    """Describes one face per picture by histograms of oriented gradients.
+    """Describes one face per picture of a clip by histograms of oriented gradients (HOG).
 
-    `frames` has one row per picture with a face, in order of time. Pictures without a face are left out.
+    The array `frames` has one row per picture with a face, in order of time; `pooled` sums up these rows.
     """
 
     spec: ClassVar[EncoderSpec] = EncoderSpec(
@@ -79,14 +83,15 @@ class FaceHog:
 
     @staticmethod
     def input(params: FaceHogParams) -> Input:
-        """Return the input that the encoder needs: pictures of the clip, and the faces detected in them."""
+        """Declare which input the encoder needs: pictures of the clip, and the faces detected in them."""
         return Input(pictures=PictureRequest(params.frames), faces=True)
 
     @staticmethod
     def arrays(params: FaceHogParams) -> tuple[ArraySpec, ...]:
-        """Declare three arrays: `pooled` (one vector per clip), `frames` and `boxes` (one row per picture with a face).
+        """Declare three arrays of a clip: `pooled`, `frames` and `boxes`; T of its pictures show a face.
 
-        A row of `frames` is a HOG descriptor. `boxes` holds the face boxes as detected, without margin.
+        `frames` [T, width] holds the HOG descriptors of the T faces, `pooled` [1, width] their mean (with `pool:
+        mean_std` also their standard deviation, [1, 2 width]), `boxes` [T, 4] the face boxes without margin.
         """
         pooled = params.width * (2 if params.pool == "mean_std" else 1)
         return (
@@ -96,11 +101,15 @@ class FaceHog:
         )
 
     def length(self, sample: Sample) -> int:
-        """Return 0. A length is needed only to form batches, and every clip is encoded alone."""
+        """Return 0 as length. Lengths only serve to group clips into batches, and this encoder runs each clip alone."""
         return 0
 
     def encode(self, samples: Sequence[Sample]) -> list[Encoded | Missing]:
-        """Compute HOG descriptors of the faces of each clip; return the arrays of each clip, or why it has none."""
+        """Compute HOG descriptors of the faces of each clip.
+
+        Returns:
+            For each clip, the arrays that `arrays` declares, or a `Missing` that says why there are none.
+        """
         return [self._one(sample.frames) for sample in samples]
 
     def _one(self, frames: Sequence[Frame]) -> Encoded | Missing:
@@ -129,7 +138,7 @@ class FaceHog:
 
 
 def describe(crop: NDArray[np.uint8], params: FaceHogParams) -> FloatArray:
-    """Return the HOG descriptor of an RGB face crop of any size: one vector with `width` values."""
+    """Return the HOG descriptor of a face crop (RGB bytes, any size): a vector with `params.width` values."""
     from skimage.color import rgb2gray
     from skimage.feature import hog
     from skimage.transform import resize

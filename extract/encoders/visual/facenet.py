@@ -1,6 +1,6 @@
-"""FaceNet: a vector for the identity of a face (docs/encoders.md#faces).
+"""FaceNet: a vector that says whose face a picture shows (docs/encoders.md#faces).
 
-A model may learn from it who speaks instead of which emotion is shown.
+Take care: with this feature, a model may learn who speaks instead of which emotion is shown.
 """
 
 from collections.abc import Iterator, Sequence
@@ -38,8 +38,8 @@ class FacenetParams(Strict):
 
     Attributes:
         frames: largest number of pictures per clip, at equal distances.
-        every: seconds between pictures; None takes `frames` pictures of every clip.
-        sequence: also keep one row per picture, not only the mean.
+        every: seconds between pictures; None takes `frames` pictures from every clip, however long it is.
+        sequence: also keep a vector per picture, not only their mean.
     """
 
     frames: int = Field(8, ge=1)
@@ -48,9 +48,9 @@ class FacenetParams(Strict):
 
 
 class Facenet:
-    """Encodes the largest face of each picture with FaceNet; each row is a vector of length 1.
+    """Encodes the largest face of each picture with FaceNet, which gives vectors of Euclidean length 1.
 
-    Faces are cropped as facenet-pytorch crops PIL pictures.
+    Faces are cropped as the package facenet-pytorch does.
     """
 
     spec: ClassVar[EncoderSpec] = EncoderSpec(
@@ -72,24 +72,28 @@ class Facenet:
 
     @staticmethod
     def input(params: FacenetParams) -> Input:
-        """Return the input that the encoder needs: pictures of the clip, and the faces detected in them."""
+        """Declare which input the encoder needs: pictures of the clip, and the faces detected in them."""
         return Input(pictures=PictureRequest(params.frames, params.every), faces=True)
 
     @staticmethod
     def arrays(params: FacenetParams) -> tuple[ArraySpec, ...]:
-        """Declare `pooled` [1, 512], the mean over the faces; with the param `sequence` also three further arrays.
+        """Declare `pooled` [1, 512], the mean over the faces of a clip; with the param `sequence` three more arrays.
 
-        These have one row for each of T faces: `frames` [T, 512] (the vectors), `positions` (index of the face's
-        picture) and `boxes` (face box).
+        These have one row for each of T faces: `frames` [T, 512] (the vectors), `positions` [T, 1] (index of the
+        picture in the clip) and `boxes` [T, 4] (face box in pixels).
         """
         return row_arrays(WIDTH, params.sequence, faces=True)
 
     def length(self, sample: Sample) -> int:
-        """Return 0. A length is needed only to form batches, and all face crops have the same size."""
+        """Return 0 as length. Lengths only serve to group clips into batches, and all face crops have one size."""
         return 0
 
     def encode(self, samples: Sequence[Sample]) -> list[Encoded | Missing]:
-        """Run the faces of all clips through the network; return the arrays of each clip, or why it has none."""
+        """Run the faces of all clips through the network.
+
+        Returns:
+            For each clip, the arrays that `arrays` declares, or a `Missing` that says why there are none.
+        """
         return encode_faces(samples, lambda sample: largest_faces(sample, crop_truncated), self._forward)
 
     def _forward(self, clips: list[list[FaceCrop]]) -> Iterator[Encoded]:
@@ -102,7 +106,7 @@ class Facenet:
 
 
 def build() -> "nn.Module":
-    """Build FaceNet without its classification layer (23,482,624 parameters)."""
+    """Build FaceNet (an InceptionResnetV1) without its classification layer; 23,482,624 parameters remain."""
     from facenet_pytorch import InceptionResnetV1
 
     network: nn.Module = InceptionResnetV1(pretrained=None)
@@ -110,7 +114,7 @@ def build() -> "nn.Module":
 
 
 def prepare_crop(crop: Image) -> "Tensor":
-    """Return a face crop as FaceNet's input: resized to 160 x 160, with values from about -1 to 1."""
+    """Turn a face crop into FaceNet's input [3, 160, 160], with values from about -1 to 1."""
     return to_tensor(resized(crop, SIDE), CENTRED)
 
 

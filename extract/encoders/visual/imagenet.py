@@ -1,4 +1,6 @@
-"""Networks of torchvision trained on ImageNet, applied to whole pictures or faces.
+"""Encoders with image classifiers of torchvision (ResNet, Swin ...), which were trained on ImageNet.
+
+They encode whole pictures of a clip, or the largest face of each picture.
 
 Source: docs/encoders.md#imagenet-networks-and-clip.
 """
@@ -33,16 +35,16 @@ Prepare = Callable[[Image], "Tensor"]
 
 
 class PictureParams(Strict):
-    """Parameters of all networks on pictures.
+    """Parameters that all encoders with an image network have (ResNet, Swin, ViT, CLIP).
 
     Attributes:
         frames: largest number of pictures per clip, at equal distances.
-        every: seconds between pictures; None takes `frames` pictures of every clip.
+        every: seconds between pictures; None takes `frames` pictures from every clip, however long it is.
         region: encode the whole picture (`scene`), or its largest face (`face`).
-        centre_crop: crop the centre after resizing, as the checkpoint's own transform does. None crops only whole
-            pictures, because the crop would cut off chin and forehead of a face.
-        margin: fraction of its side by which the square around a face is enlarged.
-        sequence: also keep one row per picture, not only the mean.
+        centre_crop: True resizes a picture and keeps only its centre, as in the network's training; False resizes the
+            whole picture. None means True for `scene`, and False for `face` (chin and forehead would be lost).
+        margin: the square around a face box is enlarged by this fraction of its side.
+        sequence: also keep a vector per picture, not only their mean.
     """
 
     frames: int = Field(8, ge=1)
@@ -54,12 +56,12 @@ class PictureParams(Strict):
 
     @property
     def cropped(self) -> bool:
-        """Whether the centre of a picture is cropped after resizing."""
+        """Whether only the centre of a resized picture is kept: the param `centre_crop`, or its default value."""
         return self.region == "scene" if self.centre_crop is None else self.centre_crop
 
 
 class PictureEncoder:
-    """Runs whole pictures, or the largest face of each picture, through a network."""
+    """Runs the pictures of clips, or the largest face of each picture, through an image network such as a ResNet."""
 
     def __init__(
         self, params: PictureParams, device: str, network: Callable[["Tensor"], Any], prepare: Prepare
@@ -68,11 +70,15 @@ class PictureEncoder:
         self._network, self._prepare = network, prepare
 
     def length(self, sample: Sample) -> int:
-        """Return 0. A length is needed only to form batches, and all pictures have the same size."""
+        """Return 0 as length. Lengths only serve to group clips into batches, and all pictures have one size."""
         return 0
 
     def encode(self, samples: Sequence[Sample]) -> list[Encoded | Missing]:
-        """Run the pictures of all clips through the network; return the arrays of each clip, or why it has none."""
+        """Run the pictures of all clips through the network.
+
+        Returns:
+            For each clip, the arrays that `arrays` declares, or a `Missing` that says why there are none.
+        """
         if self.params.region == "scene":
             return encode_usable(samples, no_picture_reason, self._scenes)
         return encode_faces(samples, lambda sample: largest_faces(sample, self._cut), self._faces)
@@ -95,20 +101,20 @@ class PictureEncoder:
 
 
 def picture_input(params: PictureParams) -> Input:
-    """Return the input that the encoder needs: pictures of the clip; with `region: face` also the faces in them."""
+    """Declare which input the encoder needs: pictures of the clip; with `region: face` also the faces in them."""
     return Input(pictures=PictureRequest(params.frames, params.every), faces=params.region == "face")
 
 
 @dataclass(frozen=True)
 class ImageNetKind:
-    """A registry entry for a torchvision network without its classification layer.
+    """An entry of the encoder registry for a network of torchvision, whose classification layer is removed.
 
     Attributes:
         spec: fixed properties of the encoder.
         model: name of the network in torchvision.
-        pretrained_on: name of the weights in torchvision; their transform is used.
+        pretrained_on: torchvision's name of the weights; pictures are resized and normalised as these weights need it.
         head: name of the classification layer, which is removed.
-        width: number of dimensions of the vector before the classification layer.
+        width: number of values in the vector before the classification layer.
     """
 
     spec: EncoderSpec
@@ -119,14 +125,14 @@ class ImageNetKind:
     Params: ClassVar[type[BaseModel]] = PictureParams
 
     def input(self, params: PictureParams, /) -> Input:
-        """Return the input that the encoder needs: pictures, and the faces in them if `region` is `face`."""
+        """Declare which input the encoder needs: pictures, and the faces in them if `region` is `face`."""
         return picture_input(params)
 
     def arrays(self, params: PictureParams, /) -> tuple[ArraySpec, ...]:
         """Declare `pooled` [1, width], the mean over the pictures; with the param `sequence` also `frames` [T, width].
 
-        `frames` has one row for each of T encoded pictures. With `region: face` there are two more arrays: the index of
-        each row's picture, and the face box.
+        `frames` has one row for each of T encoded pictures. With `region: face`, `positions` [T, 1] (index of the row's
+        picture in the clip) and `boxes` [T, 4] (face box in pixels) are added.
         """
         return row_arrays(self.width, params.sequence, params.region == "face")
 
@@ -139,7 +145,7 @@ class ImageNetKind:
         )
 
     def headless(self) -> "nn.Module":
-        """Build the network without its classification layer: it returns the vector before that layer."""
+        """Build the network without its classification layer, so that it returns the vector before this layer."""
         from torch import nn
         from torchvision import models
 
@@ -149,14 +155,17 @@ class ImageNetKind:
 
 
 def current_name(name: str) -> str:
-    """Return the name that the current torchvision uses for a tensor of the published ViT checkpoint."""
+    """Translate the name of a tensor in torchvision's published ViT checkpoint to its name in today's torchvision."""
     return name.replace(".mlp.linear_1.", ".mlp.0.").replace(".mlp.linear_2.", ".mlp.3.")
 
 
 def prepare_as(model: str, pretrained_on: str, cropped: bool) -> Prepare:
-    """Return the function that turns a picture into the input of a torchvision checkpoint.
+    """Return a function that turns a picture into the input of a torchvision network: resized and normalised.
 
-    With `cropped` false, the whole picture is resized to the input size; otherwise the centre is cropped.
+    Args:
+        model: name of the network in torchvision.
+        pretrained_on: torchvision's name of the weights.
+        cropped: True keeps only the centre of the resized picture; False resizes the whole picture to the input size.
     """
     from PIL import Image as Pillow
     from torchvision import models

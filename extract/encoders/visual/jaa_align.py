@@ -1,4 +1,4 @@
-"""Align faces for JAA-Net: the line between the eyes becomes horizontal, the face is centred, the side is 176 pixels.
+"""Align faces for JAA-Net: rotate a face until its eyes are level, centre it, and cut out 176 x 176 pixels.
 
 Source: docs/papers/amuse.md, section 3.2.
 """
@@ -20,10 +20,12 @@ Matrix = NDArray[np.float64]
 
 
 def alignment_matrix(points: FloatArray) -> Matrix | None:
-    """Return the affine map [2, 3] from picture coordinates to those of the aligned crop; None if both eyes coincide.
+    """Return the affine matrix [2, 3] that maps points of a picture to points of the aligned face crop.
+
+    Return None if the eyes have the same position, or a coordinate is not finite.
 
     Args:
-        points: eyes, nose, mouth corners, [5, 2].
+        points: x and y of the left and the right eye, the nose and the two mouth corners in the picture, [5, 2].
     """
     places = points.astype(np.float64)
     across = places[1] - places[0]
@@ -42,9 +44,13 @@ def alignment_matrix(points: FloatArray) -> Matrix | None:
 
 
 def align_crop(image: Image, matrix: Matrix) -> Image:
-    """Return the aligned face crop [176, 176, 3].
+    """Cut an aligned face out of a picture, [176, 176, 3], RGB bytes.
 
-    Pixels are interpolated bilinearly. Places outside the picture are grey.
+    Pixels are interpolated bilinearly; parts of the crop that lie outside the picture are grey.
+
+    Args:
+        image: the picture, RGB bytes [height, width, 3].
+        matrix: affine matrix of the face, from `alignment_matrix`, [2, 3].
     """
     from scipy.ndimage import map_coordinates
 
@@ -59,6 +65,6 @@ def align_crop(image: Image, matrix: Matrix) -> Image:
 
 
 def to_picture(points: NDArray[np.floating], matrix: Matrix) -> Matrix:
-    """Convert points [..., 2] from coordinates of the aligned crop to pixels of the picture."""
+    """Convert points (x, y) from coordinates of the aligned face crop to pixels of the picture, [..., 2] each."""
     inverse = np.linalg.inv(matrix[:, :2])
     return np.asarray((points - matrix[:, 2]) @ inverse.T, np.float64)

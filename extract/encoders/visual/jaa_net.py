@@ -30,12 +30,12 @@ class JaaNetParams(Strict):
     """Parameters of `visual/jaa-net`.
 
     Attributes:
-        frames: number of keyframes per clip.
-        faces_of: use the mean over all faces of a picture, weighted by area (`area_mean`), or only the largest face
-            (`largest`).
-        most_faces: largest number of faces per picture; smaller faces beyond this number are not used.
-        face_feature: keep the hidden layer and the probabilities (`penult_au`, 524 values), or only the probabilities
-            (`au`, 12 values).
+        frames: number of keyframes per clip; a clip with fewer keyframes gives other pictures instead.
+        faces_of: which faces count: `area_mean` takes the mean over the faces of a picture, weighted by their areas;
+            `largest` takes only the largest face.
+        most_faces: with `area_mean`, only this many faces per picture are used, the largest ones.
+        face_feature: which values are kept: those of the last hidden layer and the probabilities of 12 action units
+            (`penult_au`, 524 values), or only the probabilities (`au`, 12 values).
     """
 
     frames: int = Field(8, ge=1)
@@ -46,7 +46,10 @@ class JaaNetParams(Strict):
 
 @dataclass(frozen=True)
 class AlignedFace:
-    """A face that was rotated and cropped for JAA-Net: its picture's index, box [4], area, alignment matrix, crop."""
+    """A face that was aligned for JAA-Net (rotated and cropped): index of its picture, box [4], area, matrix and crop.
+
+    The matrix [2, 3] maps points of the picture to points of the crop.
+    """
 
     position: int
     box: FloatArray
@@ -56,10 +59,10 @@ class AlignedFace:
 
 
 class JaaNetEncoder:
-    """Encodes the faces on keyframes with JAA-Net: action units and facial landmarks.
+    """Encodes the faces in a clip's keyframes with JAA-Net: a vector, 12 action units and facial landmarks per picture.
 
-    Each row is a picture with a face. `landmarks` and `boxes` belong to the largest face of the picture, in pixels of
-    the picture. The action units are 1, 2, 4, 6, 7, 10, 12, 14, 15, 17, 23 and 24, as labelled in BP4D.
+    Pictures without a face are left out. Landmarks and face boxes belong to the largest face of a picture, in pixels.
+    The action units are 1, 2, 4, 6, 7, 10, 12, 14, 15, 17, 23 and 24, as labelled in the data set BP4D.
     """
 
     spec: ClassVar[EncoderSpec] = EncoderSpec(
@@ -86,16 +89,16 @@ class JaaNetEncoder:
 
     @staticmethod
     def input(params: JaaNetParams) -> Input:
-        """Return the input that the encoder needs: keyframes of the clip, and the faces detected in them."""
+        """Declare which input the encoder needs: keyframes of the clip, and the faces detected in them."""
         return Input(pictures=PictureRequest(params.frames, rule="keys"), faces=True)
 
     @staticmethod
     def arrays(params: JaaNetParams) -> tuple[ArraySpec, ...]:
-        """Declare five arrays about the T pictures that show a face.
+        """Declare six arrays of a clip with T pictures that show a face: one row per such picture, except `pooled`.
 
-        `frames` [T, width] holds the face features, `pooled` [1, width] their mean. `probabilities` (of 12 action
-        units), `landmarks` and `boxes` also have one row per picture with a face. The width is 524, or 12 with
-        `face_feature: au`.
+        `frames` [T, width] holds the face features, `pooled` [1, width] their mean; the width is 524, or 12 with
+        `face_feature: au`. The others are `probabilities` [T, 12] (of the action units), `landmarks` [T, 49, 2],
+        `positions` [T, 1] (index of the picture in the clip) and `boxes` [T, 4] (face box).
         """
         width = UNITS if params.face_feature == "au" else HIDDEN + UNITS
         return (
@@ -107,11 +110,15 @@ class JaaNetEncoder:
         )
 
     def length(self, sample: Sample) -> int:
-        """Return 0. A length is needed only to form batches, and all face crops have the same size."""
+        """Return 0 as length. Lengths only serve to group clips into batches, and all face crops have one size."""
         return 0
 
     def encode(self, samples: Sequence[Sample]) -> list[Encoded | Missing]:
-        """Run the faces of all clips through the network; return the arrays of each clip, or why it has none."""
+        """Run the faces of all clips through the network.
+
+        Returns:
+            For each clip, the arrays that `arrays` declares, or a `Missing` that says why there are none.
+        """
         found = [self._faces(sample) for sample in samples]
         good = [own for own in found if own]
         results = iter(self._forward(good) if good else ())
@@ -156,7 +163,10 @@ class JaaNetEncoder:
 
 
 def aligned_faces(sample: Sample, position: int, most: int) -> list[AlignedFace]:
-    """Return the faces of a picture as aligned crops, the largest face first; at most `most` faces are kept."""
+    """Align the largest faces of one picture, at most `most` of them, and return them by decreasing size.
+
+    `position` is the index of the picture in the clip.
+    """
     frame = sample.frames[position]
     faces = frame.faces
     if faces is None or not len(faces.boxes):
@@ -172,7 +182,7 @@ def aligned_faces(sample: Sample, position: int, most: int) -> list[AlignedFace]
 
 
 def prepare_crop(crop: Image) -> "Tensor":
-    """Return a face crop as JAA-Net's input: pixel values scaled to [-1, 1]."""
+    """Turn an aligned face crop into JAA-Net's input [3, 176, 176], with values from -1 to 1."""
     return to_tensor(crop, CENTRED)
 
 

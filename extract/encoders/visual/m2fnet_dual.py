@@ -1,4 +1,6 @@
-"""M2FNet's visual feature: one vector for the whole scene, and one for all faces, weighted by their areas.
+"""The visual feature of M2FNet: for an utterance, one vector of the whole pictures (scenes) and one of all faces.
+
+The user trains the network for both with `ercache pretrain`.
 
 Source: docs/papers/m2fnet.md, section 3.3.
 """
@@ -37,14 +39,15 @@ class M2fnetDualParams(Strict):
 
     Attributes:
         pretrained: name of the training run under `pretrain:` in params.yaml that produced the weights.
-        embed: which vector is the feature: the projector's output (`z`, 300 values) or the projector's input
-            (`encoder`, 512 values).
+        embed: which vector is kept: the output of the ResNet18 (`encoder`, 512 values), or that of the linear layer
+            after it, the projector (`z`, 300 values).
         frames: number of pictures per utterance.
         select: which pictures of the utterance are taken: successive ones from its middle (`center`) or its beginning
             (`first`), or pictures at equal distances over the utterance (`uniform`).
-        parts: which arrays are computed: `scene`, `face` or both; for an utterance without any face, `face` is empty.
-        area_norm: the weight of a face is its area divided by the sum of the picture's face areas (`sum`), by the
-            largest of them (`max`), or by the picture's area (`frame`); see R5 in docs/papers/m2fnet.md.
+        parts: which arrays are computed: `scene`, `face` or both.
+        area_norm: what the area of a face is divided by to get its weight: the sum of all face areas in the picture
+            (`sum`), the largest face area (`max`), or the area of the picture (`frame`); see R5 in
+            docs/papers/m2fnet.md.
     """
 
     pretrained: str = "m2fnet_dual"
@@ -56,12 +59,13 @@ class M2fnetDualParams(Strict):
 
 
 class M2fnetDual:
-    """Encodes scenes and faces with M2FNet's ResNet18, and takes the maximum over the pictures of an utterance.
+    """Encodes the whole pictures (scenes) and the faces of an utterance with the ResNet18 of M2FNet.
 
-    `scene` is the maximum over all pictures, `face` that over the pictures with a face.
+    Each dimension of the array `scene` is the maximum over all pictures. Each dimension of `face` is the maximum over
+    the pictures with a face; each of these has one vector, the weighted sum over its faces.
 
     Raises:
-        WeightsError: the weights are absent, or belong to another encoder.
+        WeightsError: `ercache pretrain` has not written the weights yet, or they belong to another encoder.
     """
 
     spec: ClassVar[EncoderSpec] = EncoderSpec(
@@ -83,7 +87,7 @@ class M2fnetDual:
 
     @staticmethod
     def input(params: M2fnetDualParams) -> Input:
-        """Return the input that the encoder needs: pictures, and the faces in them if `parts` contains `face`."""
+        """Declare which input the encoder needs: pictures, and the faces in them if `parts` contains `face`."""
         rule = Rules[params.select]
         return Input(pictures=PictureRequest(params.frames, rule=rule), faces="face" in params.parts)
 
@@ -91,8 +95,8 @@ class M2fnetDual:
     def arrays(params: M2fnetDualParams) -> tuple[ArraySpec, ...]:
         """Declare the arrays that the param `parts` names: `scene` [1, width], `face` [1, width], or both.
 
-        For an utterance without any face, `face` is [0, width]. The width is 300 with `embed: z` (the projector's
-        output) and 512 with `embed: encoder` (the projector's input).
+        An utterance without any face has an empty `face`, [0, width]. The width is 512 with `embed: encoder` (output of
+        the ResNet18), and 300 with `embed: z` (output of the projector after it).
         """
         shape, axes = (width_of(params.embed),), ("utterance", "dimension")
         faceless = "optional" if "scene" in params.parts else "vector"
@@ -100,11 +104,15 @@ class M2fnetDual:
         return tuple(ArraySpec(part, kinds[part], axes, shape) for part in params.parts)
 
     def length(self, sample: Sample) -> int:
-        """Return 0. A length is needed only to form batches, and every clip is encoded alone."""
+        """Return 0 as length. Lengths only serve to group clips into batches, and this encoder runs each clip alone."""
         return 0
 
     def encode(self, samples: Sequence[Sample]) -> list[Encoded | Missing]:
-        """Encode each clip alone: its whole pictures in one batch, its faces in another."""
+        """Encode the clips one by one, each with a batch of its whole pictures and a batch of its faces.
+
+        Returns:
+            For each clip, the arrays that `arrays` declares, or a `Missing` that says why there are none.
+        """
         return [self._one(sample.frames) for sample in samples]
 
     def _one(self, frames: Sequence[Frame]) -> Encoded | Missing:
@@ -120,10 +128,10 @@ class M2fnetDual:
         return Encoded(arrays, frames=len(frames))
 
     def _faces(self, frames: Sequence[Frame]) -> FloatArray:
-        """Return the face vector of a clip, D values, as an array [1, D]; an array [0, D] if no picture has a face.
+        """Return one vector of D values for all faces of a clip, [1, D]; [0, D] if no picture has a face.
 
-        The embeddings of a picture's faces are summed, weighted by face area. The result is the maximum over the
-        pictures.
+        For each picture, the embeddings of its faces are multiplied by the faces' weights and summed. Each dimension of
+        the result is the maximum over the pictures.
         """
         found = [(frame, areas, crops) for frame in frames for areas, crops in [face_crops(frame)] if crops]
         if not found:
@@ -142,9 +150,10 @@ class M2fnetDual:
 
 
 def face_crops(frame: Frame) -> tuple[FloatArray, list[NDArray[np.uint8]]]:
-    """Return the areas of a picture's n faces, [n], and their n crops with a margin of 10 %.
+    """Return two things for the n faces of a picture: their areas in square pixels, [n], and their crops.
 
-    An area counts only the pixels inside the picture. Very small faces are left out.
+    The area is that of the face box inside the picture. A crop has a margin of 10 % on each side. Faces whose crop
+    would be below 4 pixels in height or width are left out.
     """
     faces = frame.faces or Faces(*(np.empty((0, *s), np.float32) for s in ((4,), (), (5, 2))))
     height, width = frame.image.shape[:2]
@@ -160,10 +169,10 @@ def face_crops(frame: Frame) -> tuple[FloatArray, list[NDArray[np.uint8]]]:
 
 
 def face_weights(areas: FloatArray, image: NDArray[np.uint8], norm: Norm) -> FloatArray:
-    """Return the weight of each of a picture's n faces, [n].
+    """Return the weights with which the n faces of a picture are summed, [n].
 
-    The weight is the face's area, divided by the sum of the n areas (`sum`), by the largest of them (`max`), or by the
-    area of the picture (`frame`).
+    The weight of a face is its area, divided by the sum of the n areas (`norm` is `sum`), by the largest of them
+    (`max`), or by the area of the picture (`frame`).
     """
     if norm == "frame":
         return np.asarray(areas / (image.shape[0] * image.shape[1]), np.float32)

@@ -1,4 +1,4 @@
-"""Functions that both image encoders of M2FNet use: build the network, and run images through it."""
+"""Functions that M2FNet's two image encoders (mel spectrograms, pictures) share: build the network and run it."""
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final, Literal
@@ -18,9 +18,9 @@ Embed = Literal["z", "encoder"]
 
 
 def network_of(config: Mapping[str, Any], tensors: Mapping[str, Any]) -> "Extractor":
-    """Build the image network of M2FNet with untrained weights.
+    """Build M2FNet's image network (ResNet18 and projector) with untrained weights.
 
-    `config` and `tensors` are ignored: the network has a fixed size.
+    Its size is fixed, so `config` and `tensors`, which other encoders need for this, are not used.
     """
     from ercache.nets.m2fnet import Extractor
 
@@ -28,14 +28,15 @@ def network_of(config: Mapping[str, Any], tensors: Mapping[str, Any]) -> "Extrac
 
 
 def width_of(embed: Embed) -> int:
-    """Return how many values an embedding has: 300 after the projector (`z`) or 512 before it (`encoder`)."""
+    """Return how many values an embedding has: 512 after the ResNet18 (`encoder`), 300 after the projector (`z`)."""
     return 300 if embed == "z" else 512
 
 
 def embed_images(network: "Extractor", images: NDArray[np.uint8], embed: Embed, device: str) -> FloatArray:
-    """Return the embeddings of N images, [N, 300] after the projector (`z`) or [N, 512] before it (`encoder`).
+    """Run N images, RGB bytes [N, side, side, 3], through M2FNet's image network and return their embeddings.
 
-    The images are RGB bytes, [N, side, side, 3].
+    These are the outputs of the ResNet18, [N, 512], with `embed` `encoder`, or those of the projector after it,
+    [N, 300], with `embed` `z`.
     """
     import torch
 

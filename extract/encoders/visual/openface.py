@@ -1,7 +1,7 @@
-"""Action units of OpenFace 2, read from tables that the user has made with OpenFace.
+"""Facial action units by OpenFace 2: the user runs OpenFace on the videos, and this file reads its tables.
 
-OpenFace is for academic use and is not run here. Its table of a video has one row per picture: `frame`, `timestamp`,
-`confidence`, `success`, and among hundreds of other columns 17 intensities `AU01_r` (0 to 5) and 18 presences `AU01_c`.
+OpenFace writes one csv table per video, with one row per picture. The columns that are used here are `timestamp`,
+`success` (whether a face was found), 17 intensities such as `AU01_r` (0 to 5), and 18 presences such as `AU01_c`.
 
 Source: docs/encoders.md#action-units.
 """
@@ -35,9 +35,9 @@ class OpenfaceParams(Strict):
     """Parameters of `visual/openface-au`.
 
     Attributes:
-        folder: folder of the tables, with the same subfolders as the videos: the table of `train/clip.mp4` is
-            `train/clip.csv`. The path is not part of the provenance, because it differs between machines.
-        digest: digest of all tables, so that changed tables are read again; computed automatically.
+        folder: folder of OpenFace's tables, with the same subfolders as the videos: the table of `train/clip.mp4` is
+            `train/clip.csv`. A feature does not record this path, because it differs between machines.
+        digest: hash of all tables in the folder. It is computed automatically, and shows when tables have changed.
     """
 
     folder: Path | None = Field(None, exclude=True)
@@ -57,11 +57,11 @@ class OpenfaceParams(Strict):
 class OpenfaceAu:
     """Reads the action units of each utterance from OpenFace's table of the video.
 
-    Rows with success 0 contain no measurement and are left out. `pooled` is the mean of all other rows. OpenFace
-    calibrates intensities for each video, so the same face in another cut of the video has other values.
+    Pictures in which OpenFace found no face (success 0) are left out; `pooled` is the mean over all other pictures.
+    OpenFace calibrates intensities for each video file, so the same picture in another file has other values.
 
     Raises:
-        WeightsError: no folder of tables is given.
+        WeightsError: params.yaml gives no folder of tables.
     """
 
     spec: ClassVar[EncoderSpec] = EncoderSpec(
@@ -78,25 +78,22 @@ class OpenfaceAu:
     def __init__(self, params: OpenfaceParams, device: str = "cpu", weights: Weights | None = None) -> None:
         if params.folder is None:
             raise WeightsError(
-                "visual/openface-au reads tables written by OpenFace, but no folder of tables is given",
-                hint="run OpenFace's FeatureExtraction on the videos and set `folder` of the feature in params.yaml",
+                "visual/openface-au reads tables that OpenFace has written, but the feature gives no folder of tables",
+                hint="run OpenFace's FeatureExtraction on the videos, and set `folder` in params.yaml to its output",
             )
         self._folder = params.folder
 
     @staticmethod
     def input(params: OpenfaceParams) -> Input:
-        """Return the input that the encoder needs: the path of the video file, to find its table.
-
-        The video itself is not opened.
-        """
+        """Declare which input the encoder needs: only the path of the video file, which leads to its table."""
         return Input(video=True)
 
     @staticmethod
     def arrays(params: OpenfaceParams) -> tuple[ArraySpec, ...]:
-        """Declare three arrays: `pooled` [1, 35], `frames` [T, 35] and `times` [T, 1].
+        """Declare three arrays of an utterance with T pictures that show a face.
 
-        `frames` has one row for each of T pictures with a face, `times` the time of each row, `pooled` the mean of the
-        rows. The 35 columns are the intensities and presences of the action units, named in `COLUMNS`.
+        `frames` [T, 35] holds 17 intensities and 18 presences of action units per picture, named in `COLUMNS`;
+        `pooled` [1, 35] holds their means, and `times` [T, 1] the time of each picture in the video file, seconds.
         """
         axes = ("frame", "intensities_presences")
         return (
@@ -108,11 +105,11 @@ class OpenfaceAu:
         )
 
     def length(self, sample: Sample) -> int:
-        """Return 0. A length is needed only to form batches, and no network runs here."""
+        """Return 0 as length. Lengths only serve to group clips into batches, and no network runs here."""
         return 0
 
     def encode(self, samples: Sequence[Sample]) -> list[Encoded | Missing]:
-        """Read the action units of each clip from OpenFace's table of the video, or say why there are none."""
+        """Read the action units of each clip from OpenFace's table; return its arrays, or why there are none."""
         return [self._one(sample.video) for sample in samples]
 
     def _one(self, video: MediaRef | None) -> Encoded | Missing:
@@ -141,7 +138,7 @@ class OpenfaceAu:
 
 
 def read_table(path: Path) -> NDArray[np.float64]:
-    """Read time, success and the 35 action unit values of each of a table's T rows. Return them as an array [T, 37].
+    """Read a table of OpenFace with T rows; return time, success and 35 values of action units per row, [T, 37].
 
     Raises:
         ValueError: a column is absent, or a value is not a number.
@@ -158,7 +155,7 @@ def read_table(path: Path) -> NDArray[np.float64]:
 
 
 def folder_digest(folder: Path) -> str:
-    """Return a digest of the names and contents of all csv tables in a folder."""
+    """Return a hash of the names and contents of all csv files in a folder and its subfolders."""
     state = hashlib.sha256()
     for path in sorted(folder.rglob("*.csv")):
         state.update(f"{path.relative_to(folder).as_posix()}\n{digest_of_file(path)}\n".encode())

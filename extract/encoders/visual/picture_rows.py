@@ -1,4 +1,4 @@
-"""Run the pictures of many clips through one network, a few at a time, and sort the output rows by clip."""
+"""Run the pictures of several clips through one network, and return the network's output for each clip."""
 
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Final
@@ -28,13 +28,15 @@ def run_network(
     prepare: Callable[[Image], "Tensor"],
     device: str,
 ) -> list[FloatArray]:
-    """Return the network's output for the pictures of each clip: for T pictures an array [T, D], D values per picture.
+    """Run the pictures of several clips through a network; return an array [T, D] for each clip of T pictures.
+
+    D is the number of values that the network gives per picture. Pictures of different clips share batches.
 
     Args:
         network: maps a batch of B pictures, [B, 3, height, width], to [B, D].
         clips: pictures of each clip; there must be at least one picture in total.
-        prepare: turns a picture into an input of the network. It is called batch by batch, because an input needs four
-            times the memory of a picture.
+        prepare: turns a picture into an input of the network. It is called just before its batch runs, because an input
+            needs four times the memory of a picture.
         device: torch device.
     """
     import torch
@@ -51,10 +53,10 @@ def run_network(
 
 
 def to_tensor(image: Image, statistics: Statistics) -> "Tensor":
-    """Convert an RGB image (bytes, [height, width, 3]) to a float32 tensor [3, height, width].
+    """Convert an image, RGB bytes [height, width, 3], to a normalised float32 tensor [3, height, width].
 
-    Values are scaled to [0, 1]. Then the mean of each colour channel is subtracted, and the result is divided by the
-    standard deviation of the channel; `statistics` gives both.
+    Values are scaled to [0, 1]. Then each colour channel is normalised with a mean and a standard deviation, which
+    `statistics` gives for red, green and blue.
     """
     import torch
 
@@ -64,10 +66,10 @@ def to_tensor(image: Image, statistics: Statistics) -> "Tensor":
 
 
 def row_arrays(width: int, sequence: bool, faces: bool) -> tuple[ArraySpec, ...]:
-    """Declare `pooled` [1, width], the mean over the pictures, and, with `sequence`, also `frames` [T, width].
+    """Declare the arrays of an encoder that gives a vector of `width` values for each of T pictures or faces.
 
-    `frames` has one row for each of T pictures. For faces, `sequence` also adds the arrays of `face_arrays`: the
-    picture of each row and the face box.
+    `pooled` [1, width] is the mean of the vectors. With `sequence`, `frames` [T, width] keeps all of them. With
+    `sequence` and `faces`, `positions` and `boxes` are added (see `face_arrays`).
     """
     found = [ArraySpec("pooled", "vector", ("utterance", "dimension"), (width,))]
     if sequence:
@@ -76,9 +78,9 @@ def row_arrays(width: int, sequence: bool, faces: bool) -> tuple[ArraySpec, ...]
 
 
 def face_arrays() -> tuple[ArraySpec, ...]:
-    """Declare two arrays with one row per face: `positions` (index of its picture, from 0) and `boxes` (pixels).
+    """Declare two arrays with one row for each of a clip's T faces: `positions` [T, 1] and `boxes` [T, 4].
 
-    A picture without a face has no row.
+    `positions` holds the index of the face's picture in the clip, from 0; `boxes` holds x0, y0, x1, y1 in pixels.
     """
     return (
         ArraySpec("positions", "sequence", ("frame", "picture"), (1,), "int32", "pictures"),
@@ -89,7 +91,14 @@ def face_arrays() -> tuple[ArraySpec, ...]:
 def build_encoded(
     rows: FloatArray, sequence: bool, positions: Sequence[int] | None = None, boxes: Any = None
 ) -> Encoded:
-    """Return the result of one clip: `pooled`, the mean of its rows, and the other arrays of `row_arrays`."""
+    """Return the result of one clip: the mean of its vectors (`pooled`) and the other arrays of `row_arrays`.
+
+    Args:
+        rows: vectors of the clip's T pictures or faces, [T, width].
+        sequence: whether to keep the vectors too, not only their mean.
+        positions: for faces, index of the picture of each.
+        boxes: for faces, the face box of each.
+    """
     arrays: dict[str, Any] = {"pooled": rows.mean(axis=0, keepdims=True)}
     if sequence:
         arrays["frames"] = rows
@@ -99,7 +108,7 @@ def build_encoded(
 
 
 def face_values(positions: Sequence[int], boxes: Sequence[FloatArray]) -> dict[str, Any]:
-    """Return the two arrays that `face_arrays` declares, `positions` and `boxes`, for the faces of one clip."""
+    """Return the arrays `positions` [T, 1] and `boxes` [T, 4] for the T faces of one clip, in a dict by name."""
     return {"positions": np.array(positions, np.int32)[:, None], "boxes": np.stack(boxes).astype(np.float32)}
 
 
@@ -108,14 +117,12 @@ def encode_faces(
     crops: Callable[[Sample], list[FaceCrop]],
     forward: Callable[[list[list[FaceCrop]]], Iterator[Encoded]],
 ) -> list[Encoded | Missing]:
-    """Encode the faces of all clips in one batch, and return the results in the order of the samples.
-
-    The feature of a clip without a face is missing.
+    """Crop and encode the faces of several clips; return for each clip, in order, its arrays or why there are none.
 
     Args:
-        samples: one sample per clip.
-        crops: returns the face crops of a sample.
-        forward: encodes a list of clips, each a list of face crops.
+        samples: inputs of the encoder, one per clip.
+        crops: function that returns the face crops of a clip.
+        forward: function that encodes a list of clips, each given as a list of at least one face crop.
     """
     found = [crops(sample) for sample in samples]
     good = [own for own in found if own]

@@ -1,4 +1,4 @@
-"""py-feat's action units. They cannot be computed here; this file explains to the user why.
+"""A registry entry for the action units of py-feat, which ercache does not compute; it tells the user why.
 
 Source: docs/encoders.md#action-units.
 """
@@ -22,11 +22,11 @@ WHY = (
 
 
 class PyfeatParams(Strict):
-    """`visual/pyfeat-au` has no parameters."""
+    """Parameters of `visual/pyfeat-au`: there are none."""
 
 
 class PyfeatKind:
-    """The registry entry of `visual/pyfeat-au`. It cannot build an encoder, but it states the reason."""
+    """The entry of `visual/pyfeat-au` in the encoder registry. It builds no encoder; it says why, and what to do."""
 
     spec: ClassVar[EncoderSpec] = EncoderSpec(
         key="visual/pyfeat-au",
@@ -50,12 +50,12 @@ class PyfeatKind:
         return (ArraySpec("pooled", "vector", ("utterance", "action_unit"), (len(UNITS),)),)
 
     def __call__(self, params: PyfeatParams, device: str = "cpu", weights: Weights | None = None) -> NoReturn:
-        """Raise an error, because this encoder cannot run.
+        """Refuse to build the encoder, because loading the models of py-feat is not safe.
 
         Raises:
-            WeightsError: always; its hint says why.
+            WeightsError: always; its hint says why, and what to do instead.
         """
-        raise WeightsError("visual/pyfeat-au cannot run here", hint=self.spec.unavailable)
+        raise WeightsError("visual/pyfeat-au: ercache does not run py-feat", hint=self.spec.unavailable)
 
 
 ENTRY = PyfeatKind()

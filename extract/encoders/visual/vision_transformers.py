@@ -1,4 +1,4 @@
-"""Vision transformers on whole pictures or faces: ViT-B/16 (by torchvision or Google) and the picture network of CLIP.
+"""Encoders with vision transformers, for whole pictures or faces: ViT-B/16, and the picture network of CLIP.
 
 Source: docs/encoders.md#imagenet-networks-and-clip.
 """
@@ -51,22 +51,22 @@ CLIP_UNUSED: Final = (
 
 
 class VitParams(PictureParams):
-    """Parameters of `visual/vit-b16`, in addition to those of all picture networks.
+    """Parameters of `visual/vit-b16`, in addition to those that all image networks have (`PictureParams`).
 
     Attributes:
-        weights: checkpoint of torchvision, trained on ImageNet-1k, or of Google, trained on 21,843 classes; with
-            Google's, the centre is never cropped.
+        weights: checkpoint: `vit-b16` (by torchvision, trained on ImageNet-1k), or `vit-base-in21k` (by Google, trained
+            on 21,843 classes), for which whole pictures are resized and `centre_crop` has no effect.
     """
 
     weights: Literal["vit-b16", "vit-base-in21k"] = "vit-b16"
 
 
 class ClipParams(PictureParams):
-    """Parameters of `visual/clip-b32`, in addition to those of all picture networks.
+    """Parameters of `visual/clip-b32`, in addition to those that all image networks have (`PictureParams`).
 
     Attributes:
-        vector: the vector in the space shared with texts (`projected`, 512 values), or the class token before the
-            projection (`hidden`, 768 values).
+        vector: which vector is kept: CLIP's final one, which can be compared with vectors of texts (`projected`, 512
+            values), or the class token before the last projection (`hidden`, 768 values).
     """
 
     vector: Literal["projected", "hidden"] = "projected"
@@ -74,20 +74,20 @@ class ClipParams(PictureParams):
 
 @dataclass(frozen=True)
 class VitKind:
-    """Registry entry of ViT-B/16. The feature is the class token after the last norm, 768 values."""
+    """An entry of the encoder registry for ViT-B/16, which gives 768 values per picture: the final class token."""
 
     spec: EncoderSpec
     Params: ClassVar[type[BaseModel]] = VitParams
 
     def input(self, params: VitParams, /) -> Input:
-        """Return the input that the encoder needs: pictures, and the faces in them if `region` is `face`."""
+        """Declare which input the encoder needs: pictures, and the faces in them if `region` is `face`."""
         return picture_input(params)
 
     def arrays(self, params: VitParams, /) -> tuple[ArraySpec, ...]:
         """Declare `pooled` [1, 768], the mean over the pictures; with the param `sequence` also `frames` [T, 768].
 
-        `frames` has one row for each of T encoded pictures. With `region: face` there are two more arrays: the index of
-        each row's picture, and the face box.
+        `frames` has one row for each of T encoded pictures. With `region: face`, `positions` [T, 1] (index of the row's
+        picture in the clip) and `boxes` [T, 4] (face box in pixels) are added.
         """
         return row_arrays(TORCHVISION.width, params.sequence, params.region == "face")
 
@@ -106,20 +106,21 @@ class VitKind:
 
 @dataclass(frozen=True)
 class ClipKind:
-    """Registry entry of CLIP's picture network. Its vectors are not scaled to length 1."""
+    """An entry of the encoder registry for the picture network of CLIP, whose vectors are not scaled to length 1."""
 
     spec: EncoderSpec
     Params: ClassVar[type[BaseModel]] = ClipParams
 
     def input(self, params: ClipParams, /) -> Input:
-        """Return the input that the encoder needs: pictures, and the faces in them if `region` is `face`."""
+        """Declare which input the encoder needs: pictures, and the faces in them if `region` is `face`."""
         return picture_input(params)
 
     def arrays(self, params: ClipParams, /) -> tuple[ArraySpec, ...]:
         """Declare `pooled` [1, width], the mean over the pictures; with the param `sequence` also `frames` [T, width].
 
-        `frames` has one row for each of T encoded pictures. With `region: face` there are two more arrays: the index of
-        each row's picture, and the face box. The width is 512 with `vector: projected` and 768 with `vector: hidden`.
+        `frames` has one row for each of T encoded pictures. With `region: face`, `positions` [T, 1] (index of the row's
+        picture in the clip) and `boxes` [T, 4] (face box in pixels) are added. The width is 512 with `vector:
+        projected`, and 768 with `vector: hidden`.
         """
         return row_arrays(CLIP_WIDTHS[params.vector], params.sequence, params.region == "face")
 
@@ -142,7 +143,7 @@ class ClipKind:
 
 
 def build_vit(config: dict[str, Any]) -> "nn.Module":
-    """Build Google's ViT without its pooler (85,798,656 parameters in base size)."""
+    """Build Google's ViT from its config, without the pooler (85,798,656 parameters in base size)."""
     from transformers.models.vit.configuration_vit import ViTConfig
     from transformers.models.vit.modeling_vit import ViTModel
 
@@ -151,7 +152,7 @@ def build_vit(config: dict[str, Any]) -> "nn.Module":
 
 
 def build_clip(config: dict[str, Any]) -> "nn.Module":
-    """Build CLIP's picture network with its projection (87,849,216 parameters in full size)."""
+    """Build CLIP's picture network from its config, with the last projection (87,849,216 parameters for ViT-B/32)."""
     from transformers.models.clip.configuration_clip import CLIPVisionConfig
     from transformers.models.clip.modeling_clip import CLIPVisionModelWithProjection
 
@@ -160,10 +161,12 @@ def build_clip(config: dict[str, Any]) -> "nn.Module":
 
 
 def prepare_by(how: str, statistics: Statistics, cropped: bool) -> Prepare:
-    """Return a function that turns a picture into a network's input of 224 x 224 pixels.
+    """Return a function that turns a picture into a network's input [3, 224, 224].
 
-    With `cropped`, the shorter side is resized to 224 and the centre is cropped; otherwise the whole picture is
-    resized.
+    Args:
+        how: name of the interpolation for resizing, such as `bicubic`.
+        statistics: mean and standard deviation of each colour channel, for normalisation.
+        cropped: True resizes the shorter side to 224 and keeps the centre; False resizes the whole picture.
     """
     from PIL import Image as Pillow
     from torchvision.transforms import functional

@@ -1,1 +1,4 @@
-"""Knowledge-based word relation tagging (KWRT) of Cues: find words, their relations, and a matrix of related words."""
+"""Knowledge-based word relation tagging (KWRT) of the paper Cues: which words in a dialogue belong together.
+
+The words of several utterances are looked up in ConceptNet. The result is a matrix with one value per word pair.
+"""

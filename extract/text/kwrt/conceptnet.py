@@ -1,7 +1,8 @@
 """Read the published file of ConceptNet's relations, and keep only those that the encoder `text/kwrt` uses.
 
 The file (`conceptnet-assertions-5.7.0.csv.gz`, about 34 million rows of all languages, no header) has five columns
-separated by tabs: assertion, relation, start, end, JSON. It is read as a stream, so memory holds only what is kept.
+separated by tabs: assertion, relation, first word, second word, JSON. Only one row at a time is held in memory, besides
+the relations that are kept.
 """
 
 import gzip
@@ -20,7 +21,11 @@ _KEPT: Final = {relation.encode(): letter for relation, letter in RELATIONS.item
 
 
 def write_relations(dump: Path, target: Path) -> None:
-    """Write a file of word relations made from ConceptNet's published file.
+    """Convert ConceptNet's published file to the file of word relations that the encoder `text/kwrt` reads.
+
+    Args:
+        dump: ConceptNet's published file, compressed.
+        target: path of the file to write.
 
     Raises:
         WeightsError: the file is not ConceptNet's, is cut off, or contains no usable relation.
@@ -29,7 +34,9 @@ def write_relations(dump: Path, target: Path) -> None:
 
 
 def read_conceptnet(dump: Path) -> Knowledge:
-    """Return ConceptNet's relations between single English words, without directions and weights.
+    """Read ConceptNet's published file and return its IsA, HasContext and Causes relations of single English words.
+
+    Directions and weights of the relations are not kept.
 
     Raises:
         WeightsError: the file is not ConceptNet's, is cut off, or contains no usable relation.
@@ -39,13 +46,13 @@ def read_conceptnet(dump: Path) -> Knowledge:
             knowledge = knowledge_of(_rows(file))
     except (OSError, EOFError, zlib.error, ValueError) as error:
         raise WeightsError(
-            f"{dump}: not readable as ConceptNet's assertions ({error})",
-            hint="get conceptnet-assertions-5.7.0.csv.gz again and pass it unchanged, still compressed",
+            f"{dump}: not readable as ConceptNet's published file ({error})",
+            hint="download conceptnet-assertions-5.7.0.csv.gz again and give its path; do not unpack it",
         ) from error
     if not knowledge.pairs:
         raise WeightsError(
-            f"{dump}: contains no English IsA, HasContext or Causes relation of single words",
-            hint="use the complete dump, conceptnet-assertions-5.7.0.csv.gz",
+            f"{dump}: contains no IsA, HasContext or Causes relation between two single English words",
+            hint="download the complete file conceptnet-assertions-5.7.0.csv.gz and give its path",
         )
     return knowledge
 
@@ -65,6 +72,9 @@ def _rows(file: gzip.GzipFile) -> Iterator[tuple[str, str, str]]:
 
 
 def _term(uri: bytes) -> str:
-    """Return the word in a ConceptNet address: `kangaroo` for `/c/en/kangaroo/n/wn/animal`; "" for several words."""
+    """Return the word that a ConceptNet address names: `kangaroo` for `/c/en/kangaroo/n/wn/animal`.
+
+    The result is "" if the address names several words, such as `/c/en/ice_cream`.
+    """
     term = uri.split(b"/", 4)[3].decode("utf-8").lower()
     return "" if "_" in term else term

@@ -1,6 +1,6 @@
-"""A list of English function words, in lower case: closed classes, and similar verbs, adverbs and numbers.
+"""A list of English function words (the, of, have, very, two ...), in lower case.
 
-The tagger `rules` of `text/kwrt` uses it where spaCy is not installed.
+With the param `tagger: rules`, the encoder `text/kwrt` takes every word outside this list as a content word.
 """
 
 from typing import Final

@@ -1,8 +1,8 @@
 """Relations between single English words: IsA (I), HasContext (H) and Causes (C); docs/papers/cues.md, section 3.3.
 
-They are stored in a text file. Its first line begins with `#` and names the source. Each other line is a pair: both
-words in alphabetical order and the letters of their relations, separated by tabs (`dog IsA animal` becomes
-`animal<TAB>dog<TAB>I`). Directions are not kept.
+They are stored in a text file. Its first line begins with `#` and names the source. Each further line has three
+columns, separated by tabs: two words in alphabetical order, and the letters of their relations. `dog IsA animal`
+becomes `animal<TAB>dog<TAB>I`, so the direction of the relation is lost.
 """
 
 from collections.abc import Iterable, Mapping
@@ -21,23 +21,29 @@ OWN: Final = Path(__file__).with_name("relations.tsv")
 
 @dataclass(frozen=True)
 class Knowledge:
-    """Relations of word pairs.
+    """A table that says which pairs of English words are related, and how.
 
     Attributes:
-        pairs: (two words in alphabetical order) -> letters of their relations: I (IsA), H (HasContext), C (Causes).
-        terms: all words that have a relation.
+        pairs: dict from two words in alphabetical order to letters: I (IsA), H (HasContext), C (Causes).
+        terms: all words that occur in at least one pair.
     """
 
     pairs: Mapping[tuple[str, str], str]
     terms: frozenset[str]
 
     def letters(self, a: str, b: str) -> str:
-        """Return the relations of two words in either direction as letters, such as `IH`; empty without a relation."""
+        """Return letters for the relations of words `a` and `b`, such as `IH` for IsA and HasContext; "" for none.
+
+        The order of the two words does not matter.
+        """
         return self.pairs.get((a, b) if a < b else (b, a), "")
 
 
 def knowledge_of(relations: Iterable[tuple[str, str, str]]) -> Knowledge:
-    """Build a `Knowledge` from rows (word, word, letters). The order of the words and repeated rows do not matter."""
+    """Build the table of related words from triples (word, word, letters of their relations).
+
+    The order of the two words does not matter. Letters of repeated pairs are joined.
+    """
     found: dict[tuple[str, str], str] = {}
     for a, b, letters in relations:
         if a != b:
@@ -48,10 +54,10 @@ def knowledge_of(relations: Iterable[tuple[str, str, str]]) -> Knowledge:
 
 
 def read_knowledge(path: Path) -> Knowledge:
-    """Read a file of word relations.
+    """Read a table of related words from a text file that `write_knowledge` has written.
 
     Raises:
-        WeightsError: the file has another format; the error names the line.
+        WeightsError: the file has another format; the message names the first wrong line.
     """
     try:
         first, *lines = path.read_text(encoding="utf-8").removesuffix("\n").split("\n")
@@ -61,7 +67,7 @@ def read_knowledge(path: Path) -> Knowledge:
     except ValueError as error:
         raise WeightsError(
             f"{path}: not a file of word relations ({error})",
-            hint="make it from ConceptNet's dump with `ercache weights convert conceptnet FILE`",
+            hint="make it again: `ercache weights convert conceptnet conceptnet-assertions-5.7.0.csv.gz`",
         ) from error
 
 
@@ -73,12 +79,12 @@ def _row(line: str, number: int) -> tuple[str, str, str]:
 
 
 def write_knowledge(path: Path, knowledge: Knowledge, source: str) -> None:
-    """Write a file of word relations; equal content gives equal bytes.
+    """Write a table of related words to a text file. The same table and source always give the same bytes.
 
     Args:
         path: path of the file.
-        knowledge: the relations.
-        source: where the relations come from, one line.
+        knowledge: table of related words.
+        source: one line that says where the relations come from.
     """
     rows = (f"{a}\t{b}\t{letters}\n" for (a, b), letters in sorted(knowledge.pairs.items()))
     with atomic_file(path) as temporary, temporary.open("w", encoding="utf-8", newline="\n") as file:

@@ -1,4 +1,7 @@
-"""Word relation tagging: how important each pair of words in a window is (docs/papers/cues.md, section 4.2)."""
+"""Word relation tagging: give points to each pair of words in a dialogue, more points for closer relations.
+
+Source: docs/papers/cues.md, section 4.2.
+"""
 
 from collections.abc import Sequence
 
@@ -10,11 +13,11 @@ from extract.text.kwrt.words import TaggedWord
 
 
 def relation_tag(a: TaggedWord, b: TaggedWord, knowledge: Knowledge, relations: str = LETTERS) -> str:
-    """Return the tag of two words, such as `0/IH`.
+    """Return a tag that says how two words are related, such as `0/IH`.
 
-    Before the slash: 1 if both are the same content word, else 0. After it: the relations of two different content
-    words, I (IsA), H (HasContext), C (Causes), or N for none. Words are looked up by their lemma, or as written if the
-    lemma is unknown.
+    The digit is 1 if both are the same content word, else 0. The letters are the relations of two different content
+    words: I (IsA), H (HasContext), C (Causes), or N for none. A word is looked up by its lemma if `knowledge` contains
+    the lemma, otherwise as it is written.
     """
     if not (a.content and b.content):
         return "0/N"
@@ -27,15 +30,15 @@ def relation_tag(a: TaggedWord, b: TaggedWord, knowledge: Knowledge, relations: 
 def importance(
     words: Sequence[TaggedWord], knowledge: Knowledge, relations: str = LETTERS
 ) -> NDArray[np.uint8]:
-    """Return the points of each pair of a window's K words, [K, K].
+    """Return how many points each pair of K words gets, [K, K]; the words come from successive utterances.
 
     Two occurrences of the same content word get 1 point; two different content words get 1 point for each relation
     between them; all other pairs get 0. The matrix is `M = M_rec + M_rel` of the paper, symmetric with zero diagonal.
 
     Args:
-        words: the K words of the window.
-        knowledge: relations between words.
-        relations: which of IsA (I), HasContext (H) and Causes (C) count.
+        words: the K words, in order.
+        knowledge: table of related words.
+        relations: letters of the relations that give points: I (IsA), H (HasContext), C (Causes).
     """
     matrix = np.zeros((len(words), len(words)), dtype=np.uint8)
     content = [n for n, word in enumerate(words) if word.content]

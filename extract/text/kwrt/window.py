@@ -1,4 +1,6 @@
-"""Build the window of utterances that Cues reads, and its words: `<s> [s1] utterance [s2] utterance ... </s>`.
+"""Build the text input of Cues: several successive utterances (a window), each after a token of its speaker.
+
+The tokens are `<s> [s1] utterance [s2] utterance ... </s>`. The words of the utterances are listed beside them.
 
 Source: docs/papers/cues.md, sections 3.1 and 3.2.
 """
@@ -16,13 +18,13 @@ from extract.text.kwrt.words import TaggedWord
 
 @dataclass(frozen=True)
 class TokenizedUtterance:
-    """A tokenized utterance of a window.
+    """The tokens and the words of one utterance, before utterances are joined.
 
     Attributes:
         speaker: name of the speaker.
-        ids: token ids of the T tokens.
-        spans: characters of the text that each token covers, [T, 2].
-        words: words of the utterance.
+        ids: ids of the T tokens.
+        spans: start and end (exclusive) of the characters of the text that each token covers, [T, 2].
+        words: words of the utterance, with lemmas.
     """
 
     speaker: str
@@ -33,13 +35,13 @@ class TokenizedUtterance:
 
 @dataclass(frozen=True)
 class UtteranceWindow:
-    """A window of utterances: the tokens for the network and the words for the word matrix.
+    """Several successive utterances (a window): the tokens for the network, and the words for the word matrix.
 
     Attributes:
         ids: token ids, with `<s>`, a speaker token before each utterance, and `</s>`.
-        words: all K words in order. A window without words has one empty function word at the token `<s>`.
-        places: for each word the index of its first token, the index after its last token, and its utterance (0 for the
-            current one, -1 for the previous one), [K, 3].
+        words: all K words in order. If there are none, one empty function word stands at the token `<s>`.
+        places: for each word the index of its first token, the index after its last token, and its utterance (0 is the
+            current one, -1 the one before, 1 the one after), [K, 3].
     """
 
     ids: tuple[int, ...]
@@ -55,18 +57,19 @@ def build_window(
     limit: int = LIMIT,
     next_speaker: str | None = None,
 ) -> UtteranceWindow:
-    """Join utterances to a window. Speakers are numbered in the order in which they appear.
+    """Join successive utterances to one input of the network, with a speaker token before each utterance.
 
-    If the window is too long, complete utterances are removed, first the oldest, then the latest. If the current
-    utterance alone is too long, its end is cut off.
+    The first speaker who appears gets the token `[s1]`, the second `[s2]`, and so on. If the input is too long, whole
+    utterances are removed: first those before the current one, the oldest first, then those after it, the last first.
+    If the current utterance alone is too long, its end is cut off.
 
     Args:
         turns: the utterances in order.
-        current: index of the current utterance.
+        current: index of the current utterance in `turns`.
         first_speaker: id of the token `[s1]`; the tenth speaker's token stands for all further speakers.
-        marks: ids of the special tokens.
+        marks: ids of the special tokens `<s>` and `</s>`.
         limit: largest number of tokens.
-        next_speaker: who speaks next; the window ends with the token of this speaker. None if it is not known.
+        next_speaker: name of the person who speaks next, whose token then ends the input; None for no such token.
     """
     after = [] if next_speaker is None else [next_speaker]
     turns, current = _fitting(list(turns), current, limit - 2 - len(after))
@@ -93,9 +96,9 @@ def _token(speaker: str, names: Sequence[str], first_speaker: int) -> int:
 
 
 def tokens_of_word(word: TaggedWord, spans: NDArray[np.int32]) -> slice | None:
-    """Return which tokens overlap a word, as a slice; None if all of them were cut off.
+    """Return the slice of the T tokens of an utterance that belong to a word; None if these tokens were cut off.
 
-    A token may belong to two words.
+    A token may belong to two words. `spans` holds start and end (exclusive) of each token in the text, [T, 2].
     """
     overlap = np.flatnonzero((spans[:, 0] < word.end) & (spans[:, 1] > word.start))
     return slice(int(overlap[0]), int(overlap[-1]) + 1) if len(overlap) else None
@@ -123,13 +126,13 @@ def tokenize_utterance(
     encode: Callable[[str], tuple[tuple[int, ...], NDArray[np.int32]]],
     tag: Callable[[str], Sequence[TaggedWord]],
 ) -> TokenizedUtterance:
-    """Tokenize an utterance and find its words.
+    """Return the tokens and the words of one utterance.
 
     Args:
-        text: the transcript.
-        speaker: name of the speaker.
+        text: transcript of the utterance.
+        speaker: name of the speaker; None if it is unknown.
         encode: returns the token ids of a text, without special tokens, and the characters that each token covers.
-        tag: returns the words of a text.
+        tag: returns the words of a text, with lemmas.
     """
     # As everywhere inside a RoBERTa text, the blank before the first word is part of its token.
     ids, spans = encode(f" {text}") if text else ((), np.zeros((0, 2), np.int32))

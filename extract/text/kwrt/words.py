@@ -21,10 +21,10 @@ MODEL: Final = "en_core_web_sm"
 
 @dataclass(frozen=True)
 class TaggedWord:
-    """A word of a text.
+    """A word of an utterance with its place, its lemma and its class (content word or function word).
 
     Attributes:
-        start, end: position of the word in the text, characters.
+        start, end: indices of the word's first character and of the character after its last one.
         surface: the word as written, in lower case.
         lemma: dictionary form of the word, in lower case.
         content: whether it is a content word; all other words are function words.
@@ -38,7 +38,10 @@ class TaggedWord:
 
 
 def tagger(kind: Tagger) -> Callable[[str], list[TaggedWord]]:
-    """Return the function that splits a text into words, with simple rules or with spaCy.
+    """Return a function that splits a text into words and finds their lemmas and classes.
+
+    Args:
+        kind: `rules` uses ercache's own simple rules, `spacy` uses spaCy.
 
     Raises:
         WeightsError: spaCy or its English model is not installed.
@@ -47,10 +50,10 @@ def tagger(kind: Tagger) -> Callable[[str], list[TaggedWord]]:
 
 
 def words_by_rules(text: str) -> list[TaggedWord]:
-    """Split a text into words: sequences of letters, with apostrophes and hyphens inside.
+    """Split a text into words without spaCy; a word consists of letters, and of apostrophes and hyphens between them.
 
-    A word that is not in the list of function words is a content word. Lemmas are found by simplemma, for the word
-    without `'s`, `'ll` or `n't`.
+    Words outside ercache's list of function words are content words. The package simplemma finds the lemma, after an
+    ending such as `'s`, `'ll` or `n't` has been removed.
     """
     return [_word(*match.span(), match[0].lower()) for match in _WORD.finditer(text)]
 
@@ -75,8 +78,8 @@ def _spacy_words() -> Callable[[str], list[TaggedWord]]:
         pipeline = spacy.load(MODEL, exclude=["ner", "parser"])
     except (ImportError, OSError) as error:
         raise WeightsError(
-            f"text/kwrt: `tagger: spacy` needs spaCy and its model {MODEL}; they are not installed ({error})",
-            hint="install both, or set `tagger: rules` in the feature's params in params.yaml",
+            f"text/kwrt: `tagger: spacy` needs spaCy and its model {MODEL}; one of them is not installed ({error})",
+            hint="install spaCy and the model, or set `tagger: rules` in the feature's params in params.yaml",
         ) from error
 
     def words(text: str) -> list[TaggedWord]:

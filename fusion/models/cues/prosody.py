@@ -199,13 +199,13 @@ class Prosody(nn.Module):
     def forward(
         self, h: Tensor, lengths: Tensor, tracks: tuple[WindowedSequence, WindowedSequence] | None = None
     ) -> Tensor:
-        """Add the encoded pitch and rhythm to the speech features.
+        """Encode pitch (pitch classes) and rhythm (mel bands), and add both to the speech features.
 
         Args:
             h: speech features h_a of N windows, [N, T, width]: T frames.
             lengths: number of frames of each window, [N].
-            tracks: pitch classes and mel bands; None if the encoders take h itself. A window without mel bands is
-                returned unchanged.
+            tracks: pitch classes and mel bands; None if the two encoders take `h` instead. A window without mel
+                bands is returned as it is.
 
         Returns:
             Speech features with prosody F_a, [N, T, width].

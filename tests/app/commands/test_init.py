@@ -3,10 +3,12 @@
 import json
 import shutil
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 import yaml
 
+from ercache.manifest import read_manifest
 from ercache.weights import FOLDER_VARIABLE
 from tests.support.command import Run, command_runner
 from tests.support.meld_tables import write_tables
@@ -126,3 +128,33 @@ def test_a_demo_that_is_made_elsewhere_stays_in_the_pipeline(project: Path, run:
     assert run("init", "m2fnet", "meld", "--root", str(write_tables(tmp_path / "MELD"))).code == 0
     pipeline = yaml.safe_load((project / "params.yaml").read_text())["pipeline"]
     assert pipeline["demo"] == "default" and "meld" in pipeline
+
+
+def test_empty_sections_are_filled(project: Path, run: Run, tmp_path: Path) -> None:
+    (project / "params.yaml").write_text("corpora:\npipeline:\nexperiments: # none yet\n")
+    (project / "params.local.yaml").write_text("roots:\n")
+    done = run("init", "m2fnet", "meld", "--root", str(write_tables(tmp_path / "MELD")))
+    assert done.code == 0, done.err
+    assert "meld" in yaml.safe_load((project / "params.yaml").read_text())["pipeline"]
+
+
+def test_the_plan_estimates_time_and_disk_space_and_compares_it_with_the_free_space(
+    project: Path, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rates = {"utterances_per_second": 0.01, "kilobytes_per_utterance": 2_000_000}
+    measured = {"machine": {"cores": 2, "processor": "x"}, "text/m2fnet-roberta": {"cpu": rates}}
+    (project / "docs").mkdir()
+    (project / "docs" / "benchmarks.json").write_text(json.dumps({"encoders": measured}))
+    meld = write_tables(tmp_path / "MELD")
+    plan = json.loads(run("init", "m2fnet", "meld", "--root", str(meld), "--json").out)
+    utterances = len(read_manifest(project / "data/manifests/meld.jsonl").utterances)
+    assert plan["estimate_seconds"] == pytest.approx(utterances / 0.01)
+    assert plan["estimate_bytes"] == utterances * 2 * 2_000_000_000 and plan["free_bytes"] > 0
+    monkeypatch.setattr("shutil.disk_usage", lambda _: Usage(free=3_000_000_000))
+    told = run("init", "m2fnet", "meld").err
+    assert f"{4 * utterances:,}.0 GB on disk, from rates measured on 2 cores" in told
+    assert "warning: the disk has 3.0 GB free" in told
+
+
+class Usage(NamedTuple):
+    free: int

@@ -1,8 +1,10 @@
 """`ercache init` as a user calls it: a folder or a features file becomes a corpus that is ready to run."""
 
+import shutil
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import yaml
 
@@ -250,3 +252,42 @@ def test_another_folder_of_a_registered_name_is_refused(tmp_path: Path, run: Run
         ran = run("init", "--folder", b, *words)
         assert ran.code == 2 and "already belongs to another folder" in ran.err and everything() == before
     assert run("init", "--folder", b, "--name", "more").code == 0
+
+
+def test_a_folder_leaves_the_pipeline_again_even_if_it_is_gone(tmp_path: Path, run: Run) -> None:
+    root, other = talks(tmp_path / "talks"), talks(tmp_path / "other")
+    assert run("init", "--folder", root).code == 0
+    shutil.rmtree(root)
+    removed = run("init", "--folder", root, "--remove", "--json")
+    assert removed.code == 0 and removed.json == {"removed": ["talks"]}, removed.err
+    assert params()["pipeline"] == {} and "talks" in params()["experiments"], "what was made stays"
+    assert not any("talks" in stage for stage in yaml.safe_load(Path("dvc.yaml").read_text())["stages"])
+    before = everything()
+    absent = run("init", "--folder", other, "--remove")
+    assert absent.code == 2 and "'other' is not in the pipeline" in absent.err and everything() == before
+
+
+@pytest.mark.parametrize("spoilt", [["text"], ["text", "audio", "visual"]])
+def test_features_with_nan_are_kept_and_not_trained_on(run: Run, spoilt: list[str]) -> None:
+    content = list(mmgcn_tuple())
+    for modality, vectors in zip(("text", "audio", "visual"), content[3:6], strict=True):
+        if modality in spoilt:
+            next(iter(vectors.values()))[0][0] = np.nan
+    pickled(Path("mm.pkl"), tuple(content))
+    made = run("init", "--from", "mm.pkl")
+    assert made.code == 0 and "NaN or infinite values" in made.err, made.err
+    if len(spoilt) == 3:
+        assert "no experiment: every feature holds NaN" in made.err and "next: ercache train" not in made.err
+    else:
+        features = params()["experiments"]["mm"]["features"]
+        assert set(features) == {"audio", "visual"} and run("train", "mm").code == 0
+
+
+def test_corpora_of_ones_own_are_listed_with_their_folder_or_file(tmp_path: Path, run: Run) -> None:
+    root = talks(tmp_path / "talks")
+    pickled(Path("mm.pkl"), mmgcn_tuple())
+    assert run("init", "--folder", root).code == 0 and run("init", "--from", "mm.pkl").code == 0
+    rows = {row["key"]: row for row in run("corpora", "--json").json}
+    assert rows["talks"]["how_to_get"] == str(root) and rows["talks"]["modalities"] == ["audio", "text"]
+    assert rows["mm"]["name"] == "made from a features file" and rows["mm"]["how_to_get"].endswith("mm.pkl")
+    assert "meld" in rows

@@ -237,7 +237,7 @@ def test_arithmetic_is_mixed_on_a_gpu_alone() -> None:
 def test_what_cannot_be_trained_is_refused() -> None:
     with pytest.raises(ValidationError, match="no checkpoint of the size small"):
         TextConfig(size="small")
-    with pytest.raises(UsageError, match="unknown split 'other'"):
+    with pytest.raises(UsageError, match="has no split 'other'"):
         source_of_transcripts(corpus(), "emotion", "other", CONFIG)
     with pytest.raises(UsageError, match="official/dev: no labelled utterance has a text"):
         source(corpus(dev=" "))
