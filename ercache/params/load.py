@@ -73,8 +73,7 @@ def load_params(
     """
     contents = contents or {}
     here = path in contents or path.is_file()
-    written = read_yaml(path, contents.get(path)) if here else {}
-    raw = {key: value for key, value in written.items() if value is not None}  # a section without entries
+    raw = read_yaml(path, contents.get(path)) if here else {}
     local = _local_findings(raw, corpora, contents.get(LOCAL_FILE))
     if not here:
         if local:
@@ -118,6 +117,8 @@ def _read_papers(folder: Path) -> tuple[dict[str, dict[str, Any]], list[str]]:
 def read_yaml(path: Path, content: str | None = None) -> dict[str, Any]:
     """Read a YAML file whose top level is a mapping. An empty file gives an empty dictionary.
 
+    A section without entries (`features:` alone) is left out.
+
     Args:
         path: the file.
         content: text to parse instead of reading the file; the file is then named only in error messages.
@@ -131,7 +132,7 @@ def read_yaml(path: Path, content: str | None = None) -> dict[str, Any]:
         raise ParamsError(f"{path}: not valid YAML, correct it: {error}") from error
     if not isinstance(raw, dict):
         raise ParamsError(f"{path}: the top level is not a mapping; write lines `key: value`")
-    return raw
+    return {key: value for key, value in raw.items() if value is not None}
 
 
 def schema_errors(model: type[BaseModel], raw: Any, where: str = "") -> list[str]:

@@ -93,8 +93,8 @@ def check_experiments(params: Params) -> None:
         try:
             experiment_of(name, params)
         except UsageError as error:
-            hint = f"; {error.hint}" if error.hint else ""
-            found.append("; ".join([error.message, *error.details]) + hint)
+            words = "; ".join(filter(None, [error.message, *error.details, error.hint]))
+            found.append(words if repr(name) in words else f"experiment {name!r}: {words}")
     if found:
         wrong = count_noun(len(found), "experiment")
         raise ParamsError(f"{PARAMS_FILE}: {wrong} cannot be used", details=found, hint=FIX_AND_RERUN)

@@ -207,7 +207,7 @@ def test_everything_that_is_written_can_be_read(
 
 def test_a_failed_write_leaves_nothing(tmp_path: Path) -> None:
     wrong = {"u": {"tokens": np.zeros((2, 4), "f4")}}
-    with pytest.raises(CacheError, match="does not fit"):
+    with pytest.raises(CacheError, match="are expected; correct the encoder"):
         write_cache(tmp_path / "a.h5", [TOKENS], [Entry("u", Status.OK)], wrong, PROVENANCE)
     assert list(tmp_path.iterdir()) == []
 

@@ -131,7 +131,8 @@ def test_a_demo_that_is_made_elsewhere_stays_in_the_pipeline(project: Path, run:
 
 
 def test_empty_sections_are_filled(project: Path, run: Run, tmp_path: Path) -> None:
-    (project / "params.yaml").write_text("corpora:\npipeline:\nexperiments: # none yet\n")
+    params = yaml.safe_load((project / "params.yaml").read_text())
+    (project / "params.yaml").write_text(yaml.safe_dump({**params, "corpora": None, "pipeline": None}))
     (project / "params.local.yaml").write_text("roots:\n")
     done = run("init", "m2fnet", "meld", "--root", str(write_tables(tmp_path / "MELD")))
     assert done.code == 0, done.err

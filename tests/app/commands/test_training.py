@@ -83,7 +83,9 @@ def test_the_papers_training_is_named_like_a_preset_and_single_keys_change_it(er
         wrong={"model": "m2fnet", "config": SMALL, "training": "papr"},
     )
     code, _, err = ercache("train", "wrong")
-    assert code == 2 and "unknown training recipe 'papr'" in err and "did you mean 'paper'?" in err
+    assert code == 2 and "experiment 'wrong': model m2fnet: unknown training recipe 'papr'" in err
+    assert "did you mean 'paper'?" in err
+    configure(shorter={"model": "m2fnet", "config": SMALL, "training": {"recipe": "paper", "epochs": 2}})
     answer_of(ercache("train", "shorter", "--seeds", "1", "--json"))
     run = json.loads(Path("data/models/shorter/run.json").read_text())
     assert (run["training"]["epochs"], run["training"]["lr"], run["training"]["batch"]) == (2, 5e-4, 32)

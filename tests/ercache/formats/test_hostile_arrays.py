@@ -151,7 +151,7 @@ BOMBS: dict[str, tuple[Callable[[Path], Path], str]] = {
         lambda f: repeated(f / "parquet-c.parquet", pa.array([["x" * 1000] * 1000])), "neither numbers nor texts"),
     "parquet of one text": (
         lambda f: repeated(f / "parquet-b.parquet", pa.DictionaryArray.from_arrays(
-            pa.repeat(pa.scalar(0, pa.int32()), 500_000), pa.array(["x" * 10_000]))), "more than the file can"),
+            pa.repeat(pa.scalar(0, pa.int32()), 500_000), pa.array(["x" * 10_000]))), "than a file of this size"),
 }  # fmt: skip
 
 

@@ -97,7 +97,9 @@ def test_a_folder_that_is_not_iemocap_says_what_was_found(tmp_path: Path) -> Non
     (tmp_path / "holiday.jpg").touch()
     text = refused(tmp_path)
     assert (
-        "no dialog/EmoEvaluation" in text and "found: holiday.jpg" in text and "Session1 to Session5" in text
+        "no annotation file such as dialog/EmoEvaluation" in text
+        and "found: holiday.jpg" in text
+        and "Session1 to Session5" in text
     )
     assert "not a folder" in refused(tmp_path / "nowhere")
 

@@ -15,7 +15,7 @@ def test_everything_wrong_with_any_experiment_is_told_at_once() -> None:
     wrong = {
         "metric": {"training": {"select": "weighted_f2"}},
         "recipe": {"training": {"recipe": "papier"}, "model": "m2fnet"},
-        "modality": {"features": {"smell": ["x"]}},
+        "modality": {"features": {"text": []}},
     }
     entries = {
         key: type(good).model_validate({**good.model_dump(exclude_unset=True), **changes})
@@ -26,5 +26,7 @@ def test_everything_wrong_with_any_experiment_is_told_at_once() -> None:
     assert caught.value.message == "params.yaml: 3 experiments cannot be used" and caught.value.exit_code == 2
     metric, recipe, modality = caught.value.details
     assert "experiment 'metric'" in metric and "did you mean 'weighted_f1'?" in metric
-    assert "unknown training recipe 'papier'; did you mean 'paper'?" in recipe
-    assert "experiment 'modality'" in modality and "modality 'smell' is not one of" in modality
+    assert (
+        "experiment 'recipe': model m2fnet: unknown training recipe 'papier'; did you mean 'paper'?" in recipe
+    )
+    assert "experiment 'modality'" in modality and "modality 'text' names no feature" in modality
