@@ -1,6 +1,7 @@
 """Plan what `dvc repro` will do for a corpus: stages, checkpoints (present or absent), time and disk space."""
 
 import json
+import math
 import shutil
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -43,13 +44,14 @@ class Estimate:
 
     Attributes:
         seconds: time of all extractions together.
-        bytes: disk space of their features, in the store and in the caches.
+        bytes: disk space of their features, in the store and in the caches; None if the size was not measured for some
+            encoder.
         unmeasured: encoders without measured rates; the estimate leaves them out.
         measured_on: the machine on which the rates were measured.
     """
 
     seconds: float
-    bytes: int
+    bytes: int | None
     unmeasured: list[str]
     measured_on: str
 
@@ -141,12 +143,13 @@ def _estimate(extractions: Sequence[ExtractionStage], utterances: int) -> Estima
     measured = json.loads(RATES.read_text(encoding="utf-8"))["encoders"]
     seconds, kilobytes, unmeasured = 0.0, 0.0, []
     for key in [f.spec.key for e in extractions for f in e.features]:
-        rates = measured.get(key, {}).get("cpu", {})
-        if rates.get("utterances_per_second") and "kilobytes_per_utterance" in rates:
-            seconds += utterances / rates["utterances_per_second"]
-            kilobytes += utterances * rates["kilobytes_per_utterance"]
-        else:
+        rates = measured.get(key, {}).get("cpu")
+        if rates is None:
             unmeasured.append(key)
+        else:
+            seconds += utterances / rates["utterances_per_second"]
+            kilobytes += utterances * rates.get("kilobytes_per_utterance", math.nan)
     machine = measured["machine"]
     where = f"{machine['cores']} cores ({machine['processor']}), no GPU"
-    return Estimate(seconds, round(COPIES * 1000 * kilobytes), unmeasured, where)
+    size = None if math.isnan(kilobytes) else round(COPIES * 1000 * kilobytes)
+    return Estimate(seconds, size, unmeasured, where)

@@ -38,11 +38,12 @@ def show_plan(plan: StagePlan, command: str = "dvc repro") -> None:
 
 def _say_estimate(estimate: Estimate, free_bytes: int) -> None:
     without = f"; not measured, so left out: {', '.join(estimate.unmeasured)}" if estimate.unmeasured else ""
+    space = f" and {_size(estimate.bytes)} on disk" if estimate.bytes is not None else ""
     say(
-        f"extraction: about {_duration(estimate.seconds)} and {_size(estimate.bytes)} on disk, from rates measured on "
+        f"extraction: about {_duration(estimate.seconds)}{space}, from rates measured on "
         f"{estimate.measured_on}{without}. Trainings are not in the estimate."
     )
-    if estimate.bytes > free_bytes:
+    if estimate.bytes is not None and estimate.bytes > free_bytes:
         say(f"warning: the disk has {_size(free_bytes)} free, less than the features will take")
 
 
