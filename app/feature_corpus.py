@@ -101,8 +101,8 @@ def plan_features(path: Path, name: str | None, loaded: Params) -> FeaturePlan:
         entries["features"] = {label: {"encoder": IMPORTED} for label in names}
     else:
         features = {"text": [_text_feature(loaded, entries)]}
-    finite = _finite_features(found, names)
-    usable = {m: [n for n in named if not names or n in finite] for m, named in features.items()}
+    spoilt = _features_with_gaps(found, names)
+    usable = {m: [name for name in named if name not in spoilt] for m, named in features.items()}
     first = {modality: named[:1] for modality, named in usable.items() if named}
     experiment, why = first_experiment(found.manifest, first, loaded)
     if not first:
@@ -116,13 +116,13 @@ def plan_features(path: Path, name: str | None, loaded: Params) -> FeaturePlan:
     return FeaturePlan(found, features, next(iter(experiment or ()), None), why, files, origin)
 
 
-def _finite_features(found: FileCorpus, names: list[str]) -> set[str]:
-    """Return the names of the features whose values are all finite."""
+def _features_with_gaps(found: FileCorpus, names: list[str]) -> set[str]:
+    """Return the names of the features of which some values are NaN or infinite."""
     return {
         name
         for feature, name in zip(found.content.features, names, strict=True)
-        if all(
-            array.dtype.kind != "f" or np.isfinite(array).all()
+        if any(
+            array.dtype.kind == "f" and not np.isfinite(array).all()
             for utterance in feature.ids
             for array in feature.read(utterance).values()
         )

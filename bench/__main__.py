@@ -12,6 +12,7 @@ import psutil
 import typer
 
 from bench import caches, encoders, extract, faces, fusion, long, pretraining, scan, sequences, texts
+from bench.sets import SetName
 from ercache.cpus import cores
 from ercache.errors import UsageError
 from ercache.params.load import load_params, suggestion
@@ -22,10 +23,8 @@ SOUND_CLIPS: Final = 1_440  # number of speech clips in RAVDESS
 PAPER_CLIPS: Final = 60  # full-size networks take seconds for each clip
 
 
-def _extract(folder: Path, clips: int, encoder_set: str, scale: int) -> dict[str, Any]:
-    params = load_params()
-    kinds = {"encoder_set": encoder_set, "engine": params.engine, "policy": params.faces}
-    return extract.measure(folder, clips, scale=scale, **kinds)  # type: ignore[arg-type]
+def _extract(folder: Path, clips: int, encoder_set: SetName, scale: int) -> dict[str, Any]:
+    return extract.measure(folder, clips, encoder_set, scale=scale, engine=load_params().engine)
 
 
 LONG: Final = {f"long_{suffix}": partial(long.measure, container=suffix) for suffix in long.CONTAINERS}

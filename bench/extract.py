@@ -13,7 +13,7 @@ Each measurement runs in its own process (`python -m bench.extract ROLE JOB`), w
 import json
 import sys
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, Final
@@ -77,32 +77,53 @@ def measure(
     naive, ours, floor = (run_child(role, job, role) for role in ("naive", "ours", "floor"))
     for account in (naive, ours):
         account["missing"] = reasons(account["missing"])
-    start = run_start(job, manifest)
-    count, under = len(manifest.utterances), floor["decode"] + floor["forwards"]
-    # For a few clips the noise is larger than their time.
-    per_clip = (ours["wall"] - start) / (count - job.engine.lanes) if count > job.engine.lanes else 0.0
+    base = replace(manifest, utterances=manifest.utterances[:WATCHED])
     figures = {
         "encoder_set": encoder_set,
-        "clips": count,
-        "goals": GOALS.get(encoder_set),
+        **({"goals": GOALS[encoder_set]} if encoder_set in GOALS else {}),
         "real_clips": sum(u.id.startswith(("cremad", "ravdess")) for u in manifest.utterances),
-        "speedup_over_naive": naive["wall"] / ours["wall"],
-        "share_of_floor": under / ours["wall"],
-        "share_of_floor_after_start": under / count / per_clip if per_clip > 0 else None,
-        "start_seconds": start,
-        "utterances_per_second": count / ours["wall"],
-        "projected_meld_hours": (start + MELD * per_clip) / 3600 if per_clip > 0 else None,
+        **compared(naive, ours, floor, run_start(job, manifest), len(manifest.utterances), job.engine.lanes),
         "naive": naive,
         "ours": ours,
         "floor": floor,
         "engine": job.engine.model_dump(mode="json"),
         "policy": job.policy.model_dump(mode="json"),
         "device": device,
+        **(measure_memory(job, base, scale) if scale else {}),
     }
-    base = replace(manifest, utterances=manifest.utterances[:WATCHED])
-    figures |= measure_memory(job, base, scale) if scale else {}
+    return {name: rounded(figure) for name, figure in figures.items()}
+
+
+def compared(
+    naive: Mapping[str, Any],
+    ours: Mapping[str, Any],
+    floor: Mapping[str, Any],
+    start: float,
+    clips: int,
+    lanes: int,
+) -> dict[str, float | None]:
+    """Compare the seconds of ercache with those of the naive script and the floor.
+
+    Args:
+        naive, ours, floor: what the three child processes measured.
+        start: seconds of ercache's start-up.
+        clips: number of clips.
+        lanes: number of ercache's worker processes; the first clip of each counts to the start-up.
+
+    Returns:
+        The ratios and rates that `measure` describes.
+    """
+    least = floor["decode"] + floor["forwards"]
+    # For a few clips the noise is larger than their time.
+    per_clip = (ours["wall"] - start) / (clips - lanes) if clips > lanes else 0.0
     return {
-        name: rounded(figure) for name, figure in figures.items() if figure is not None or name != "goals"
+        "clips": clips,
+        "speedup_over_naive": naive["wall"] / ours["wall"],
+        "share_of_floor": least / ours["wall"],
+        "share_of_floor_after_start": least / clips / per_clip if per_clip > 0 else None,
+        "start_seconds": start,
+        "utterances_per_second": clips / ours["wall"],
+        "projected_meld_hours": (start + MELD * per_clip) / 3600 if per_clip > 0 else None,
     }
 
 

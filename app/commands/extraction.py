@@ -37,6 +37,7 @@ from ercache.errors import CorpusError, UsageError
 from ercache.manifest import Manifest
 from ercache.notes import MEANING
 from ercache.params.roots import corpus_root
+from ercache.params.schema import Params
 from ercache.paths import default_store, store_places
 from ercache.reasons import Reason
 from ercache.wording import count_noun
@@ -212,13 +213,7 @@ def extract(
     chosen_corpus = choose_corpus(corpus, root, name, loaded)
     corpus, root = chosen_corpus.name, chosen_corpus.root
     check_not_another_folder(chosen_corpus, MANIFESTS / f"{corpus}.jsonl")
-    names = [name.strip() for name in features.split(",")] if features is not None else None
-    by_default = features is None and profile in (None, "default")
-    left_out: dict[str, str] = {}
-    if by_default and random_weights is None:
-        names, left_out = default_names(loaded, corpus)
-    if names is None:
-        names = profile_names(loaded, profile or "default", corpus)
+    names, left_out = _names(loaded, corpus, features, profile, random_weights)
     named = features_of(loaded, names, random_weights)
     chosen = check_extractors(named, corpus, loaded, allow_foreign=allow_foreign_extractor)
     manifest = load_or_scan(corpus, root, loaded)
@@ -245,6 +240,21 @@ def extract(
         _show(result, failures)
     _warn_of_unavailable(result)
     raise_if_withheld(result, fail_over)
+
+
+def _names(
+    loaded: Params, corpus: str, features: str | None, profile: str | None, random_weights: int | None
+) -> tuple[list[str], dict[str, str]]:
+    """Find the features that the options name.
+
+    Returns:
+        Two values: the names of the features, and the features of the default profile that are left out -> why.
+    """
+    if features is not None:
+        return [name.strip() for name in features.split(",")], {}
+    if profile in (None, "default") and random_weights is None:
+        return default_names(loaded, corpus)
+    return profile_names(loaded, profile or "default", corpus), {}
 
 
 def _with_input(

@@ -1,7 +1,7 @@
 """The command `ercache init`: add a corpus to a project, either with the runs of papers or as a corpus of one's own."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 
@@ -16,6 +16,12 @@ from ercache.errors import UsageError
 from ercache.manifest import MODALITIES, modalities_of
 from ercache.params.load import suggestion
 from ercache.params.roots import corpus_root
+
+GOES_WITH: Final = {  # the start of a corpus -> further options that make sense with it
+    "papers": ("--root", "--remove"),
+    "--folder": ("--name", "--remove"),
+    "--from": ("--name",),
+}
 
 
 def register(cli: typer.Typer) -> None:
@@ -65,7 +71,7 @@ def init(
     """
     _check_options(names, folder, file, name, root, remove)
     if folder is not None and remove:
-        _remove_folder(folder, name, json)
+        _remove(*_profiles_of(folder, name), json)
     elif folder is not None:
         init_folder(folder, name, json)
     elif file is not None:
@@ -89,34 +95,32 @@ def _check_options(
             f"{' and '.join(given)} cannot be given together" if given else "no corpus was given",
             hint="give PAPER... CORPUS, --folder DIR or --from FILE",
         )
-    others = {"--root": root is not None, "--remove": remove and file is not None}
-    if names:
-        others = {"--name": name is not None}
-    wrong = [option for option, value in others.items() if value]
+    options = {"--name": name is not None, "--root": root is not None, "--remove": remove}
+    wrong = [option for option, value in options.items() if value and option not in GOES_WITH[given[0]]]
     if wrong:
         raise UsageError(
             f"{' and '.join(wrong)} cannot be used with {given[0]}", hint=f"leave out {' and '.join(wrong)}"
         )
 
 
-def _remove_folder(folder: Path, name: str | None, json: bool) -> None:
-    """Take a folder of the user's own out of the pipeline; the folder itself may be gone."""
+def _profiles_of(folder: Path, name: str | None) -> tuple[list[str], str]:
+    """Return the profiles in the pipeline for a folder of the user's own, which may be gone, and its corpus."""
     loaded = params()
     corpus = choose_folder(folder, name, loaded).name
-    entry = loaded.pipeline.get(corpus)
-    if entry is None:
+    if corpus not in loaded.pipeline:
         raise UsageError(
             f"{corpus!r} is not in the pipeline; nothing was written",
             hint=suggestion(corpus, loaded.pipeline),
         )
-    _say_removed(remove_profiles(entry.profiles, corpus), entry.profiles, json)
+    return loaded.pipeline[corpus].profiles, corpus
 
 
-def _say_removed(told: list[str], removed: list[str], json: bool) -> None:
-    for line in told:
+def _remove(names: list[str], corpus: str, json: bool) -> None:
+    """Take papers or profiles out of the pipeline of a corpus, and print which files were written."""
+    for line in remove_profiles(names, corpus):
         say(line)
     if json:
-        answer({"removed": removed})
+        answer({"removed": names})
 
 
 def _papers(names: list[str], root: Path | None, remove: bool, json: bool) -> None:
@@ -129,7 +133,7 @@ def _papers(names: list[str], root: Path | None, remove: bool, json: bool) -> No
     loaded = params(models=True)
     check_papers(loaded, papers, corpus)
     if remove:
-        _say_removed(remove_profiles(papers, corpus), papers, json)
+        _remove(papers, corpus, json)
         return
     folder = corpus_root(corpus, loaded, root)
     switches = loaded.corpora.get(corpus) or switches_of(loaded, papers, corpus)

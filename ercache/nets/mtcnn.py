@@ -109,8 +109,8 @@ def non_maximum_suppression(boxes: Tensor, scores: Tensor, owner: Tensor, overla
     """Leave out each box that overlaps a better box of the same picture too much.
 
     Args:
-        boxes: corners x0, y0, x1, y1 of n boxes in pixels, float64 [n, 4].
-        scores: scores of the boxes, float64 [n].
+        boxes: corners x0, y0, x1, y1 of n boxes in pixels, [n, 4].
+        scores: scores of the boxes, [n].
         owner: index of the picture of each box, [n].
         overlap: largest intersection over union of two boxes that are kept.
 
@@ -120,6 +120,7 @@ def non_maximum_suppression(boxes: Tensor, scores: Tensor, owner: Tensor, overla
     if not len(boxes):
         return torch.empty(0, dtype=torch.long, device=boxes.device)
     suppress = _operator()
+    boxes, scores = boxes.double(), scores.double()  # boxes of different pictures lie far apart below
     if len(boxes) <= (TOGETHER_CPU if boxes.device.type == "cpu" else TOGETHER_GPU):
         # The boxes of each picture are moved to a place of their own, far from those of all other pictures.
         kept: Tensor = suppress(boxes + (owner.to(boxes) * (boxes.max() + 1))[:, None], scores, overlap)

@@ -150,27 +150,6 @@ def shift_boxes(boxes: "Tensor", shifts: "Tensor") -> "Tensor":
     return boxes + shifts * (boxes[:, 2:] - boxes[:, :2] + 1).repeat(1, 2)
 
 
-def nms(boxes: "Tensor", scores: "Tensor", owner: "Tensor", overlap: float) -> "Tensor":
-    """Non-maximum suppression: of boxes that overlap, keep the one with the highest score.
-
-    A box is left out if its intersection over union with a better box that is kept, in the same picture, is more than
-    `overlap`.
-
-    Args:
-        boxes: corners x0, y0, x1, y1 of n boxes in pixels, [n, 4].
-        scores: scores of the boxes, [n].
-        owner: index of the picture of each box, [n].
-        overlap: largest intersection over union of two kept boxes.
-
-    Returns:
-        Indices of the kept boxes, the highest score first.
-    """
-    from ercache.nets.mtcnn import non_maximum_suppression
-
-    # float64, because boxes of different pictures are separated by large offsets
-    return non_maximum_suppression(boxes.double(), scores.double(), owner, overlap)
-
-
 def suppress_covered(boxes: NDArray[np.float32], scores: NDArray[np.float32], overlap: float) -> list[int]:
     """Leave out boxes of a picture that a better box covers; return the indices of the others, the best first.
 
@@ -278,6 +257,8 @@ class FaceFinder:
         """
         import torch
 
+        from ercache.nets.mtcnn import non_maximum_suppression
+
         height, width = pictures.shape[2:]
         parts = []
         for scale in levels:
@@ -289,10 +270,10 @@ class FaceFinder:
             corner = torch.stack([x, y], 1).float() * 2
             boxes = torch.cat([((corner + 1) / scale).floor(), ((corner + PNET_CELL) / scale).floor()], 1)
             scores = chances[owner, 1, y, x]
-            kept = nms(boxes, scores, owner, 0.5)
+            kept = non_maximum_suppression(boxes, scores, owner, 0.5)
             parts.append([a[kept] for a in (boxes, scores, owner, shifts[owner, :, y, x])])
         boxes, scores, owner, moves = (torch.cat(arrays) for arrays in zip(*parts, strict=True))
-        kept = nms(boxes, scores, owner, self.policy.overlap)
+        kept = non_maximum_suppression(boxes, scores, owner, self.policy.overlap)
         boxes, moves = boxes[kept], moves[kept]
         return to_squares(boxes + moves * (boxes[:, 2:] - boxes[:, :2]).repeat(1, 2)), owner[kept]
 
@@ -307,6 +288,8 @@ class FaceFinder:
         Returns:
             Two arrays: the n accepted squares, [n, 4], and the index of each square's picture, [n].
         """
+        from ercache.nets.mtcnn import non_maximum_suppression
+
         crops, inside = crop_boxes(pictures, boxes, owner, 24, self.policy.resize)
         boxes, owner = boxes[inside], owner[inside]
         if not len(crops):  # the network's own reshape fails on an empty batch
@@ -314,7 +297,7 @@ class FaceFinder:
         shifts, chances = run_in_chunks(self._rnet, crops)
         passed = chances[:, 1] > self.policy.thresholds[1]
         boxes, owner, shifts, scores = boxes[passed], owner[passed], shifts[passed], chances[passed, 1]
-        kept = nms(boxes, scores, owner, self.policy.overlap)
+        kept = non_maximum_suppression(boxes, scores, owner, self.policy.overlap)
         return to_squares(shift_boxes(boxes[kept], shifts[kept])), owner[kept]
 
     def _final(

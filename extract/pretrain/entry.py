@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from ercache.errors import UsageError
+from ercache.manifest import Manifest
 from ercache.params.load import suggestion
 from ercache.params.papers import file_of
 from ercache.params.schema import SPLIT_MARK, Params, PretrainParams
@@ -73,3 +74,26 @@ def _check(entry: PretrainParams) -> None:
             "the text extractor needs dialogues, so it cannot be trained on a folder of labelled files",
             hint="leave out --folder, and set `corpus` in the run under `pretrain:` in params.yaml",
         )
+
+
+def classes_of(manifest: Manifest, label_set: str, split: str) -> tuple[str, ...]:
+    """Return the classes that a training run learns from a corpus.
+
+    Args:
+        manifest: manifest of the corpus.
+        label_set: name of the label set whose labels are learned.
+        split: name of the split whose train and dev subsets are read.
+
+    Raises:
+        UsageError: the corpus has no such label set or split.
+    """
+    if label_set not in manifest.label_sets:
+        raise UsageError(
+            f"the corpus {manifest.corpus} has no label set {label_set!r}",
+            hint=suggestion(label_set, manifest.label_sets),
+        )
+    if split not in manifest.splits:
+        raise UsageError(
+            f"the corpus {manifest.corpus} has no split {split!r}", hint=suggestion(split, manifest.splits)
+        )
+    return tuple(manifest.label_sets[label_set])

@@ -13,7 +13,6 @@ from ercache.cache import CacheFile, Status
 from ercache.digests import digest_of, digest_of_file
 from ercache.errors import UsageError
 from ercache.manifest import Manifest, MediaRef
-from ercache.params.load import suggestion
 from ercache.params.schema import EngineParams, FacePolicy, Limits
 from ercache.wording import count_noun
 from extract.corpora.common.suffixes import AUDIO_SUFFIXES
@@ -25,6 +24,7 @@ from extract.media.mel_image import RATE, resized
 from extract.media.reader import MediaReader
 from extract.media.scanned import ReadRequest
 from extract.pretrain.config import AudioConfig, ExtractorConfig, VisualConfig
+from extract.pretrain.entry import classes_of
 from extract.pretrain.examples import Examples, examples_of_sounds
 from extract.pretrain.inputs import PictureInput, PictureParams, SoundInput, SoundParams
 
@@ -96,16 +96,7 @@ def source_of_corpus(
         UsageError: the corpus has no such label set or split, or the train or dev subset has no usable example.
         WorkError: too many media files could not be read.
     """
-    if label_set not in manifest.label_sets:
-        raise UsageError(
-            f"the corpus {manifest.corpus} has no label set {label_set!r}",
-            hint=suggestion(label_set, manifest.label_sets),
-        )
-    if split not in manifest.splits:
-        raise UsageError(
-            f"the corpus {manifest.corpus} has no split {split!r}", hint=suggestion(split, manifest.splits)
-        )
-    classes = tuple(manifest.label_sets[label_set])
+    classes = classes_of(manifest, label_set, split)
     parts = {name: frozenset(manifest.splits[split].get(name, ())) for name in ("train", "dev")}
     wanted = frozenset().union(*parts.values())
     utterances = tuple(u for u in manifest.utterances if u.id in wanted and u.labels.get(label_set))

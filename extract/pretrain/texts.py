@@ -10,13 +10,13 @@ from torch import Tensor
 from ercache.digests import digest_of
 from ercache.errors import UsageError
 from ercache.manifest import Manifest, Utterance
-from ercache.params.load import suggestion
 from ercache.weights import Weights, provenance
 from extract.encoders.base import Neighbour, Sample
 from extract.encoders.text.roberta import max_neighbours
 from extract.encoders.text.tokenization import END, PAD, START, UNKNOWN, open_tokenizer, plain_tokenizer
 from extract.encoders.text.turn_reader import TurnReader
 from extract.pretrain.config import TextConfig
+from extract.pretrain.entry import classes_of
 from extract.text.dialogue_context import with_speaker
 from extract.text.normalise import tidy
 
@@ -96,16 +96,7 @@ def source_of_transcripts(manifest: Manifest, label_set: str, split: str, config
         UsageError: the corpus has no such label set or split, or the train or dev subset has no labelled text.
         WeightsError: the checkpoint from which the training starts is absent.
     """
-    if label_set not in manifest.label_sets:
-        raise UsageError(
-            f"the corpus {manifest.corpus} has no label set {label_set!r}",
-            hint=suggestion(label_set, manifest.label_sets),
-        )
-    if split not in manifest.splits:
-        raise UsageError(
-            f"the corpus {manifest.corpus} has no split {split!r}", hint=suggestion(split, manifest.splits)
-        )
-    classes = tuple(manifest.label_sets[label_set])
+    classes = classes_of(manifest, label_set, split)
     subsets = {name: frozenset(ids) for name, ids in manifest.splits[split].items()}
     samples, read = _samples(manifest, subsets, config)
     own = [u for u in manifest.utterances if u.id in samples and u.labels.get(label_set)]

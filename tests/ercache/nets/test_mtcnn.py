@@ -32,6 +32,8 @@ def test_the_same_boxes_are_kept_as_by_torchvision(count: int) -> None:
     owner = torch.randint(0, 5, (count,), generator=random)
     kept = ours.non_maximum_suppression(boxes, scores, owner, 0.5)
     assert torch.equal(kept, batched_nms(boxes, scores, owner, 0.5))
+    rounded = ours.non_maximum_suppression(boxes.float(), scores.float(), owner, 0.5)
+    assert torch.equal(rounded, batched_nms(boxes.float().double(), scores.float().double(), owner, 0.5))
     assert count < 2 or 0 < len(kept) < count
 
 
