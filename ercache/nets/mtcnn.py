@@ -5,7 +5,7 @@ it imports torchvision: that takes over two seconds and 140 MB in every process 
 """
 
 import importlib.util
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -18,21 +18,21 @@ TOGETHER_CPU, TOGETHER_GPU = 1_000, 25_000  # boxes; for more of them, one pictu
 
 
 class _Cascade(nn.Module):
-    """Convolutions `conv1`, `conv2`, ..., each with a PReLU, the first ones with max pooling after it.
+    """Convolutions `conv1`, `conv2`, ..., each with a PReLU, and some with max pooling after it.
 
     Args:
-        convolutions: channels and kernel size of each convolution.
-        pools: size of each max pooling; its stride is 2.
+        steps: channels and kernel size of each convolution, and the size of the max pooling after it (stride 2); 0 for
+            no pooling.
     """
 
-    def __init__(self, convolutions: Sequence[tuple[int, int]], pools: Sequence[int]) -> None:
+    def __init__(self, *steps: tuple[int, int, int]) -> None:
         super().__init__()
         channels = 3
-        for number, (width, kernel) in enumerate(convolutions, 1):
+        for number, (width, kernel, _) in enumerate(steps, 1):
             self.add_module(f"conv{number}", nn.Conv2d(channels, width, kernel))
             self.add_module(f"prelu{number}", nn.PReLU(width))
             channels = width
-        self._pools = [*pools, *[0] * (len(convolutions) - len(pools))]
+        self._pools = [pool for _, _, pool in steps]
 
     def maps(self, pictures: Tensor) -> Tensor:
         """Return the feature maps [B, channels, height, width] of B pictures [B, 3, height, width]."""
@@ -47,7 +47,7 @@ class PNet(_Cascade):
     """Finds places where a face of 12 x 12 pixels may be."""
 
     def __init__(self) -> None:
-        super().__init__([(10, 3), (16, 3), (32, 3)], [2])
+        super().__init__((10, 3, 2), (16, 3, 0), (32, 3, 0))
         self.conv4_1 = nn.Conv2d(32, 2, 1)
         self.conv4_2 = nn.Conv2d(32, 4, 1)
 
@@ -66,7 +66,7 @@ class RNet(_Cascade):
     """Says of a crop of 24 x 24 pixels whether it holds a face."""
 
     def __init__(self) -> None:
-        super().__init__([(28, 3), (48, 3), (64, 2)], [3, 3])
+        super().__init__((28, 3, 3), (48, 3, 3), (64, 2, 0))
         self.dense4, self.prelu4 = nn.Linear(576, 128), nn.PReLU(128)
         self.dense5_1, self.dense5_2 = nn.Linear(128, 2), nn.Linear(128, 4)
 
@@ -85,7 +85,7 @@ class ONet(_Cascade):
     """Says of a crop of 48 x 48 pixels whether it holds a face, and where eyes, nose and mouth are."""
 
     def __init__(self) -> None:
-        super().__init__([(32, 3), (64, 3), (64, 3), (128, 2)], [3, 3, 2])
+        super().__init__((32, 3, 3), (64, 3, 3), (64, 3, 2), (128, 2, 0))
         self.dense5, self.prelu5 = nn.Linear(1152, 256), nn.PReLU(256)
         self.dense6_1, self.dense6_2, self.dense6_3 = (nn.Linear(256, n) for n in (2, 4, 10))
 
